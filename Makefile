@@ -1,0 +1,45 @@
+# Everything sets itself up: the first target that needs the virtual environment makes it.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DECK ?=
+
+.PHONY: help demo up test check format bench schema-dump clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml requirements-dev.lock requirements-build.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3 …"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-build.lock -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+demo: $(STAMP) ## the whole system from nothing, one deck through it (DECK=file.pdf for yours)
+	@$(BIN)/reveille demo $(if $(DECK),"$(DECK)")
+
+up: $(STAMP) ## keep the system running on this machine until Ctrl-C
+	@$(BIN)/reveille up
+
+test: $(STAMP) ## all tests: no Docker, no GPU, no network needed
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS)
+
+check: $(STAMP) ## format, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+schema-dump: $(STAMP) ## write db/schema.sql from the migrations
+	$(BIN)/python -m reveille.schema_dump > db/schema.sql.new && mv db/schema.sql.new db/schema.sql
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .reveille

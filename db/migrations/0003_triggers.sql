@@ -1,0 +1,567 @@
+-- breaking: no
+-- joined: yes
+-- What happens by itself: defaults, wake-up, dependencies, and the effects of a status that somebody else sets.
+--
+-- Lock order: a parent's row before its dependents' rows, rows of one statement by ascending id. Nothing here waits for
+-- anything but such a row, and no row is held for longer than the commit that is under way.
+
+-- Advisory locks, two-key form. 5395020 is "RVL".
+--   (5395020, hash of pool)  wake gate: whoever holds it is about to notify the pool
+--   (5395020, 1)             timer gate
+--   (5395020, 2)             held by a gateway while somebody listens to task_changed
+--   (5395020, 3)             migrator
+--   (5395021, presence_key)  a server's connection is alive
+CREATE FUNCTION reveille_lock_space() RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 5395020;
+
+-- Does anybody listen to task_changed? A listener holds the lock exclusively; shared tries do not hinder each other.
+CREATE FUNCTION reveille_somebody_listens() RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF pg_try_advisory_lock_shared(5395020, 2) THEN
+        PERFORM pg_advisory_unlock_shared(5395020, 2);
+        RETURN false;
+    END IF;
+    RETURN true;
+END $$;
+
+CREATE FUNCTION reveille_mint_traceparent() RETURNS text
+LANGUAGE sql VOLATILE
+RETURN '00-' || replace(gen_random_uuid()::text, '-', '') || '-' || right(replace(gen_random_uuid()::text, '-', ''), 16) || '-01';
+
+-- processing_options.depends_on, as the existing backend writes it: one id or a list.
+CREATE FUNCTION reveille_parents(declared bigint[], options jsonb) RETURNS bigint[]
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    wanted jsonb := options -> 'depends_on';
+    parents bigint[];
+BEGIN
+    IF jsonb_typeof(wanted) = 'array' THEN
+        SELECT array_agg(entry::bigint) INTO parents FROM jsonb_array_elements_text(wanted) AS entry;
+    ELSIF jsonb_typeof(wanted) IN ('number', 'string') THEN
+        parents := ARRAY[(wanted #>> '{}')::bigint];
+    ELSIF jsonb_typeof(wanted) <> 'null' THEN
+        RAISE invalid_text_representation;
+    END IF;
+    SELECT array_agg(DISTINCT parent ORDER BY parent) INTO parents
+    FROM unnest(declared || parents) AS parent WHERE parent IS NOT NULL;
+    RETURN parents;
+EXCEPTION WHEN invalid_text_representation OR numeric_value_out_of_range THEN
+    RAISE EXCEPTION 'processing_options.depends_on must be a task id or a list of task ids, not %', wanted
+        USING ERRCODE = 'invalid_parameter_value';
+END $$;
+
+-- INSERT: check, fill in, decide the first state ------------------------------------------------------------------
+
+-- Every row, in one look-up: a plpgsql expression costs about a microsecond per transaction, so there are few of them.
+CREATE FUNCTION reveille_before_insert() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    SELECT t.pool, coalesce(NEW.priority, t.default_priority), coalesce(NEW.max_retries, t.max_retries),
+           coalesce(NEW.retry_count, 0), coalesce(NEW.error_count, 0), coalesce(NEW.progress_percentage, 0),
+           -- JSON null is what some libraries write for "nothing"
+           coalesce(nullif(NEW.processing_options, 'null'), '{}'), coalesce(NEW.status, 'queued'),
+           -- the database's clock, whatever zone the client thinks it is in; history brought along keeps its times
+           CASE WHEN NEW.status IN ('completed', 'failed', 'cancelled') THEN coalesce(NEW.created_at, clock.now) ELSE clock.now END,
+           clock.now,
+           CASE WHEN NEW.traceparent IS NULL THEN reveille_mint_traceparent() ELSE NEW.traceparent END,
+           CASE WHEN NEW.traceparent IS NULL THEN 'reveille=minted' ELSE NEW.tracestate END
+    INTO NEW.pool, NEW.priority, NEW.max_retries, NEW.retry_count, NEW.error_count, NEW.progress_percentage,
+         NEW.processing_options, NEW.status, NEW.created_at, NEW.claimable_at, NEW.traceparent, NEW.tracestate
+    FROM task_types t, (SELECT reveille_now() AS now) AS clock
+    WHERE t.name = NEW.task_type;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'unknown task_type "%"', NEW.task_type USING
+            ERRCODE = 'check_violation',
+            HINT = 'Known task types: ' || (SELECT string_agg(name, ', ' ORDER BY name) FROM task_types);
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER reveille_10_before_insert BEFORE INSERT ON processing_queue
+    FOR EACH ROW EXECUTE FUNCTION reveille_before_insert();
+
+-- Rows that are not simply claimable at once: the WHEN clause is evaluated on the row as the trigger above left it.
+CREATE FUNCTION reveille_before_unusual_insert() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    IF NEW.priority NOT BETWEEN 1 AND 3 THEN
+        RAISE EXCEPTION 'priority must be 1 (normal), 2 (high) or 3 (critical), not %', NEW.priority
+            USING ERRCODE = 'check_violation';
+    END IF;
+    IF jsonb_typeof(NEW.processing_options) = 'string' THEN
+        NEW.processing_options := reveille_parse_object(NEW.processing_options #>> '{}');
+    END IF;
+    IF jsonb_typeof(NEW.processing_options) <> 'object' THEN
+        RAISE EXCEPTION 'processing_options must be a JSON object, not %', jsonb_typeof(NEW.processing_options)
+            USING ERRCODE = 'check_violation';
+    END IF;
+    IF NEW.traceparent !~ '^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?$'
+       OR (NEW.traceparent LIKE '00-%' AND length(NEW.traceparent) <> 55) THEN
+        NEW.traceparent := reveille_mint_traceparent();
+        NEW.tracestate := 'reveille=minted';
+    END IF;
+
+    IF NEW.status IN ('completed', 'failed', 'cancelled') THEN
+        NEW.claimable_at := NULL;
+        NEW.completed_at := coalesce(NEW.completed_at, NEW.created_at);
+        RETURN NEW;
+    END IF;
+    NEW.depends_on := reveille_parents(NEW.depends_on, NEW.processing_options);
+    IF NEW.status = 'processing' THEN
+        NEW.lease_token := nextval('reveille_lease_token');
+        NEW.started_at := coalesce(NEW.started_at, NEW.created_at);
+        NEW.lock_expires_at := coalesce(NEW.lock_expires_at, NEW.created_at + make_interval(
+            secs => (SELECT timeout_seconds FROM task_types WHERE name = NEW.task_type)));
+    ELSIF NEW.depends_on IS NOT NULL THEN
+        NEW.status := 'blocked';
+        NEW.claimable_at := NULL;
+    ELSIF NEW.next_retry_at > NEW.created_at THEN
+        NEW.status := 'retry';
+        NEW.claimable_at := NULL;
+    ELSE
+        NEW.status := 'queued';
+        NEW.next_retry_at := NULL;
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER reveille_11_before_unusual_insert BEFORE INSERT ON processing_queue
+    FOR EACH ROW WHEN (
+        NEW.status <> 'queued' OR NEW.depends_on IS NOT NULL OR NEW.next_retry_at IS NOT NULL
+        OR NEW.priority NOT BETWEEN 1 AND 3 OR NEW.processing_options ? 'depends_on'
+        OR jsonb_typeof(NEW.processing_options) <> 'object' OR NEW.tracestate IS DISTINCT FROM 'reveille=minted')
+    EXECUTE FUNCTION reveille_before_unusual_insert();
+
+-- Wake-up ---------------------------------------------------------------------------------------------------------
+-- A NOTIFY takes one cluster-wide lock until its commit is on disk, so transactions that notify commit one at a time
+-- (measured, 32 writers: 600/s against 7,000/s without). Hence the gate: only who gets the try-lock notifies; the others
+-- skip, because its holder is about to. Deferred, so that the gate is held for the commit alone. What remains, a skipper
+-- that commits just after the holder, is covered by the workers' second looks (reveille/notifier.py).
+
+CREATE FUNCTION reveille_wake_timer() RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF pg_try_advisory_xact_lock(5395020, 1) THEN
+        PERFORM pg_notify('timer_changed', '');
+    END IF;
+END $$;
+
+CREATE FUNCTION reveille_say_changed(task_id bigint, new_status varchar, progress integer) RETURNS void
+LANGUAGE sql
+RETURN pg_notify('task_changed', json_build_object('id', task_id, 'status', new_status, 'progress', progress)::text);
+
+CREATE FUNCTION reveille_after_insert() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    IF NEW.status = 'queued' THEN
+        IF NEW.priority = 3 OR pg_try_advisory_xact_lock(5395020, hashtext(NEW.pool)) THEN
+            PERFORM pg_notify('task_ready', NEW.pool);
+        END IF;
+    ELSIF NEW.status = 'retry' THEN
+        PERFORM reveille_wake_timer();
+    END IF;
+    IF reveille_somebody_listens() THEN
+        PERFORM reveille_say_changed(NEW.id, NEW.status, NEW.progress_percentage);
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE CONSTRAINT TRIGGER reveille_20_after_insert AFTER INSERT ON processing_queue
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION reveille_after_insert();
+
+CREATE FUNCTION reveille_after_requeue() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    IF NEW.priority = 3 OR pg_try_advisory_xact_lock(5395020, hashtext(NEW.pool)) THEN
+        PERFORM pg_notify('task_ready', NEW.pool);
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE CONSTRAINT TRIGGER reveille_20_after_requeue AFTER UPDATE ON processing_queue
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+    WHEN (NEW.status = 'queued' AND OLD.status IS DISTINCT FROM 'queued') EXECUTE FUNCTION reveille_after_requeue();
+
+-- A task type that moves to another pool takes its waiting tasks along.
+CREATE FUNCTION reveille_task_type_moved() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    UPDATE processing_queue SET pool = NEW.pool
+    WHERE task_type = NEW.name AND status IN ('blocked', 'queued', 'processing', 'retry');
+    PERFORM pg_notify('task_ready', NEW.pool);
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER reveille_task_type_moved AFTER UPDATE ON task_types
+    FOR EACH ROW WHEN (OLD.pool IS DISTINCT FROM NEW.pool OR (OLD.paused AND NOT NEW.paused))
+    EXECUTE FUNCTION reveille_task_type_moved();
+
+-- Dependencies ----------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION reveille_declare_parents() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    INSERT INTO task_dependencies (dependent_task_id, depends_on_task_id)
+    SELECT NEW.id, parent FROM unnest(NEW.depends_on) AS parent ORDER BY parent
+    ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER reveille_30_declare_parents AFTER INSERT ON processing_queue
+    FOR EACH ROW WHEN (NEW.depends_on IS NOT NULL AND NEW.status = 'blocked') EXECUTE FUNCTION reveille_declare_parents();
+
+CREATE FUNCTION reveille_before_dependency() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    child_status varchar;
+BEGIN
+    IF NEW.dependent_task_id = NEW.depends_on_task_id THEN
+        RAISE EXCEPTION 'task % cannot depend on itself', NEW.dependent_task_id USING ERRCODE = 'check_violation';
+    END IF;
+    PERFORM 1 FROM processing_queue WHERE id = NEW.depends_on_task_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'task % cannot depend on task %, which does not exist', NEW.dependent_task_id, NEW.depends_on_task_id
+            USING ERRCODE = 'foreign_key_violation';
+    END IF;
+    -- Only a task that others wait for can close a circle; a new one, the usual kind, needs no walk.
+    IF EXISTS (SELECT 1 FROM task_dependencies WHERE depends_on_task_id = NEW.dependent_task_id AND satisfied_at IS NULL)
+       AND EXISTS (
+        WITH RECURSIVE ancestors (id) AS (
+            SELECT NEW.depends_on_task_id
+            UNION
+            SELECT d.depends_on_task_id FROM task_dependencies d JOIN ancestors a ON d.dependent_task_id = a.id
+            WHERE d.satisfied_at IS NULL
+        )
+        SELECT 1 FROM ancestors WHERE id = NEW.dependent_task_id
+    ) THEN
+        RAISE EXCEPTION 'task % cannot depend on task %, which depends on it already', NEW.dependent_task_id, NEW.depends_on_task_id
+            USING ERRCODE = 'check_violation';
+    END IF;
+
+    SELECT status INTO child_status FROM processing_queue WHERE id = NEW.dependent_task_id FOR UPDATE;
+    IF child_status IN ('queued', 'retry') THEN
+        UPDATE processing_queue SET status = 'blocked' WHERE id = NEW.dependent_task_id;
+    ELSIF child_status <> 'blocked' THEN
+        RAISE EXCEPTION 'task % is % already: a dependency must be inserted in the transaction that inserts the task',
+            NEW.dependent_task_id, child_status USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    -- Declared twice, in depends_on and as a row: the later one counts. Satisfied first, so that its end frees nobody.
+    UPDATE task_dependencies SET satisfied_at = reveille_now()
+    WHERE dependent_task_id = NEW.dependent_task_id AND depends_on_task_id = NEW.depends_on_task_id;
+    IF FOUND THEN
+        DELETE FROM task_dependencies
+        WHERE dependent_task_id = NEW.dependent_task_id AND depends_on_task_id = NEW.depends_on_task_id;
+    END IF;
+    NEW.dependency_type := coalesce(NEW.dependency_type, 'completion');
+    NEW.created_at := coalesce(NEW.created_at, reveille_now());
+    NEW.satisfied_at := NULL;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER reveille_10_before_dependency BEFORE INSERT ON task_dependencies
+    FOR EACH ROW EXECUTE FUNCTION reveille_before_dependency();
+
+-- Queue those of `children` that wait for nothing any more. The lock comes first: of two parents that end at the same
+-- time the second one waits for the first's commit here and then, with a new snapshot, sees both edges satisfied. Ended
+-- children are locked too: one that is being redriven at this moment will be blocked when that commits.
+CREATE FUNCTION reveille_release(children bigint[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM 1 FROM processing_queue WHERE id = ANY (children) AND status IN ('blocked', 'failed', 'cancelled')
+    ORDER BY id FOR UPDATE;
+    UPDATE processing_queue q SET status = 'queued'
+    WHERE q.id = ANY (children) AND q.status = 'blocked'
+      AND NOT EXISTS (SELECT 1 FROM task_dependencies d WHERE d.dependent_task_id = q.id AND d.satisfied_at IS NULL);
+END $$;
+
+-- What the end of `parents` means for those who depend on them. A parent that is gone counts as cancelled.
+CREATE FUNCTION reveille_parents_ended(parents bigint[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    children bigint[];
+BEGIN
+    WITH satisfied AS (
+        UPDATE task_dependencies d SET satisfied_at = reveille_now()
+        WHERE d.depends_on_task_id = ANY (parents) AND d.satisfied_at IS NULL
+          AND (d.dependency_type = 'finished'
+               OR EXISTS (SELECT 1 FROM processing_queue p WHERE p.id = d.depends_on_task_id AND p.status = 'completed'))
+        RETURNING d.dependent_task_id
+    )
+    SELECT array_agg(DISTINCT dependent_task_id) INTO children FROM satisfied;
+    IF children IS NOT NULL THEN
+        PERFORM reveille_release(children);
+    END IF;
+
+    SELECT array_agg(DISTINCT d.dependent_task_id) INTO children
+    FROM task_dependencies d LEFT JOIN processing_queue p ON p.id = d.depends_on_task_id
+    WHERE d.depends_on_task_id = ANY (parents) AND d.satisfied_at IS NULL AND d.dependency_type <> 'finished'
+      AND (p.id IS NULL OR p.status IN ('failed', 'cancelled'));
+    IF children IS NOT NULL THEN
+        PERFORM 1 FROM processing_queue WHERE id = ANY (children) AND status IN ('blocked', 'failed', 'cancelled')
+        ORDER BY id FOR UPDATE;
+        UPDATE processing_queue q
+        SET status = 'cancelled', cancelled_by_task_id = why.parent, failure_reason = 'parent_' || why.parent_status,
+            last_error = format('cancelled because task %s (%s), which it depends on, %s', why.parent,
+                coalesce(why.parent_type, 'unknown'),
+                CASE why.parent_status WHEN 'deleted' THEN 'was deleted' WHEN 'cancelled' THEN 'was cancelled'
+                     ELSE 'failed: ' || coalesce(why.parent_error, 'no reason given') END)
+        FROM (SELECT DISTINCT ON (d.dependent_task_id) d.dependent_task_id AS child, d.depends_on_task_id AS parent,
+                     p.task_type AS parent_type, coalesce(p.status, 'deleted') AS parent_status, left(p.last_error, 500) AS parent_error
+              FROM task_dependencies d LEFT JOIN processing_queue p ON p.id = d.depends_on_task_id
+              WHERE d.dependent_task_id = ANY (children) AND d.depends_on_task_id = ANY (parents)
+                AND d.satisfied_at IS NULL AND d.dependency_type <> 'finished'
+                AND (p.id IS NULL OR p.status IN ('failed', 'cancelled'))
+              ORDER BY d.dependent_task_id, d.depends_on_task_id) AS why
+        WHERE q.id = why.child AND q.id = ANY (children) AND q.status = 'blocked';
+    END IF;
+END $$;
+
+-- Redriven parents revive the dependents that they cancelled, unless another parent holds them back.
+CREATE FUNCTION reveille_parents_revived(parents bigint[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM 1 FROM processing_queue WHERE cancelled_by_task_id = ANY (parents) AND status = 'cancelled' ORDER BY id FOR UPDATE;
+    UPDATE processing_queue q SET cancelled_by_task_id = other.parent
+    FROM (SELECT d.dependent_task_id AS child, min(d.depends_on_task_id) AS parent
+          FROM task_dependencies d LEFT JOIN processing_queue p ON p.id = d.depends_on_task_id
+          WHERE d.satisfied_at IS NULL AND d.dependency_type <> 'finished' AND NOT d.depends_on_task_id = ANY (parents)
+            AND (p.id IS NULL OR p.status IN ('failed', 'cancelled'))
+            AND d.dependent_task_id IN (SELECT id FROM processing_queue
+                                        WHERE cancelled_by_task_id = ANY (parents) AND status = 'cancelled')
+          GROUP BY d.dependent_task_id) AS other
+    WHERE q.id = other.child;
+    UPDATE processing_queue SET status = 'blocked', cancelled_by_task_id = NULL, failure_reason = NULL, last_error = NULL
+    WHERE cancelled_by_task_id = ANY (parents) AND status = 'cancelled';
+END $$;
+
+-- At the commit that brings the edge: has the parent ended meanwhile? FOR SHARE makes parent's end and this exclude each other.
+CREATE FUNCTION reveille_after_dependency() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    parent_status varchar;
+BEGIN
+    SELECT status INTO parent_status FROM processing_queue WHERE id = NEW.depends_on_task_id FOR SHARE;
+    IF parent_status IS NULL OR parent_status IN ('completed', 'failed', 'cancelled') THEN
+        PERFORM reveille_parents_ended(ARRAY[NEW.depends_on_task_id]);
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE CONSTRAINT TRIGGER reveille_20_after_dependency AFTER INSERT ON task_dependencies
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION reveille_after_dependency();
+
+-- An edge taken away by hand frees its dependent.
+CREATE FUNCTION reveille_after_dependency_gone() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM reveille_release(ARRAY[OLD.dependent_task_id]);
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER reveille_20_after_dependency_gone AFTER DELETE ON task_dependencies
+    FOR EACH ROW WHEN (OLD.satisfied_at IS NULL) EXECUTE FUNCTION reveille_after_dependency_gone();
+
+-- UPDATE ----------------------------------------------------------------------------------------------------------
+-- The services change lease_token whenever they take or give up a task. A status that changes while the token stays
+-- is set from outside, or is that of a task which nobody holds: here it gets what belongs to it.
+
+CREATE FUNCTION reveille_before_update() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    was_final boolean := OLD.status IN ('completed', 'failed', 'cancelled');
+BEGIN
+    IF NEW.status IN ('queued', 'retry') AND OLD.status <> 'blocked' AND OLD.status <> 'processing' AND EXISTS (
+        SELECT 1 FROM task_dependencies d JOIN processing_queue p ON p.id = d.depends_on_task_id
+        WHERE d.dependent_task_id = NEW.id AND d.satisfied_at IS NULL
+          AND p.status IN ('blocked', 'queued', 'processing', 'retry')
+    ) THEN
+        NEW.status := 'blocked';
+    END IF;
+
+    IF OLD.status = 'processing' THEN  -- somebody takes it away from its holder
+        INSERT INTO task_attempts (task_id, attempt, lease_token, server_id, started_at, outcome, reason, error)
+        VALUES (OLD.id, OLD.attempt, OLD.lease_token, OLD.locked_by, OLD.started_at,
+                CASE WHEN NEW.status = 'cancelled' THEN 'cancelled' ELSE 'outside' END, 'status_' || NEW.status, NEW.last_error)
+        ON CONFLICT DO NOTHING;
+        PERFORM pg_notify('task_cancel', OLD.id::text);
+        NEW.completed_by := CASE WHEN NEW.status IN ('completed', 'failed', 'cancelled') THEN OLD.locked_by END;
+        NEW.locked_by := NULL;
+        NEW.locked_at := NULL;
+        NEW.lock_expires_at := NULL;
+        NEW.lease_token := NULL;
+    END IF;
+
+    IF NEW.status IN ('completed', 'failed', 'cancelled') THEN
+        NEW.completed_at := reveille_now();
+        NEW.processing_duration_seconds := extract(epoch FROM reveille_now() - NEW.started_at)::integer;
+        NEW.next_retry_at := NULL;
+        IF NEW.status = 'completed' THEN
+            NEW.progress_percentage := 100;
+            DELETE FROM task_checkpoints WHERE task_id = NEW.id;
+        ELSIF NEW.failure_reason IS NOT DISTINCT FROM OLD.failure_reason THEN
+            NEW.failure_reason := CASE NEW.status WHEN 'failed' THEN 'outside' ELSE 'cancelled' END;
+        END IF;
+        RETURN NEW;
+    END IF;
+
+    IF was_final THEN  -- redriven: it starts afresh
+        NEW.pool := coalesce((SELECT pool FROM task_types WHERE name = NEW.task_type), NEW.pool);
+        NEW.completed_at := NULL;
+        NEW.processing_duration_seconds := NULL;
+        NEW.progress_percentage := 0;
+        NEW.lost_count := 0;
+        NEW.failure_reason := NULL;
+        NEW.cancelled_by_task_id := NULL;
+        IF NEW.retry_count = OLD.retry_count THEN
+            NEW.retry_count := 0;
+        END IF;
+    END IF;
+
+    IF NEW.status IN ('queued', 'retry') THEN
+        IF OLD.status = 'retry' AND NEW.status = 'queued' AND NEW.next_retry_at = OLD.next_retry_at THEN
+            NEW.next_retry_at := NULL;  -- whoever queues a waiting task by hand means now
+        END IF;
+        IF NEW.next_retry_at > reveille_now() THEN
+            NEW.status := 'retry';
+        ELSIF NEW.status = 'retry' THEN
+            NEW.next_retry_at := coalesce(NEW.next_retry_at, reveille_now());
+        ELSE
+            NEW.next_retry_at := NULL;
+            NEW.claimable_at := reveille_now();
+        END IF;
+    ELSIF NEW.status = 'processing' THEN  -- a claim by hand gets a lease like any other
+        NEW.lease_token := nextval('reveille_lease_token');
+        NEW.attempt := OLD.attempt + 1;
+        NEW.started_at := reveille_now();
+        NEW.locked_at := reveille_now();
+        IF NEW.lock_expires_at IS NULL OR NEW.lock_expires_at IS NOT DISTINCT FROM OLD.lock_expires_at THEN
+            NEW.lock_expires_at := reveille_now() + make_interval(
+                secs => (SELECT timeout_seconds FROM task_types WHERE name = NEW.task_type));
+        END IF;
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER reveille_10_before_update BEFORE UPDATE ON processing_queue
+    FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status AND OLD.lease_token IS NOT DISTINCT FROM NEW.lease_token)
+    EXECUTE FUNCTION reveille_before_update();
+
+-- Effects on others, once per statement, so that a batch of completions costs one look at the edges.
+CREATE FUNCTION reveille_after_update() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    ended bigint[];
+    revived bigint[];
+    waits boolean;
+BEGIN
+    SELECT array_agg(n.id) FILTER (WHERE n.status = 'completed' OR n.status IN ('failed', 'cancelled')
+                                     AND o.status NOT IN ('completed', 'failed', 'cancelled')),
+           array_agg(n.id) FILTER (WHERE o.status IN ('failed', 'cancelled') AND n.status NOT IN ('failed', 'cancelled')),
+           bool_or(n.status = 'retry')
+    INTO ended, revived, waits
+    FROM new_rows n JOIN old_rows o USING (id)
+    WHERE n.status <> o.status;
+
+    IF revived IS NOT NULL THEN  -- first: a failed task that is set to completed revives and then frees its dependents
+        PERFORM reveille_parents_revived(revived);
+        PERFORM reveille_release(revived);
+    END IF;
+    IF ended IS NOT NULL AND EXISTS (
+        SELECT 1 FROM task_dependencies WHERE depends_on_task_id = ANY (ended) AND satisfied_at IS NULL) THEN
+        PERFORM reveille_parents_ended(ended);
+    END IF;
+    IF waits THEN
+        PERFORM reveille_wake_timer();
+    END IF;
+    IF reveille_somebody_listens() THEN
+        PERFORM reveille_say_changed(n.id, n.status, n.progress_percentage)
+        FROM new_rows n JOIN old_rows o USING (id)
+        WHERE n.status <> o.status OR n.progress_percentage <> o.progress_percentage;
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER reveille_40_after_update AFTER UPDATE ON processing_queue
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION reveille_after_update();
+
+-- DELETE ----------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION reveille_after_delete() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    gone bigint[];
+BEGIN
+    SELECT array_agg(id) INTO gone FROM old_rows;
+    IF gone IS NULL THEN
+        RETURN NULL;
+    END IF;
+    PERFORM pg_notify('task_cancel', id::text) FROM old_rows WHERE status = 'processing';
+    IF EXISTS (SELECT 1 FROM task_dependencies WHERE depends_on_task_id = ANY (gone) AND satisfied_at IS NULL) THEN
+        PERFORM reveille_parents_ended(gone);
+    END IF;
+    IF reveille_somebody_listens() THEN
+        PERFORM reveille_say_changed(id, 'deleted', progress_percentage) FROM old_rows;
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER reveille_40_after_delete AFTER DELETE ON processing_queue
+    REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION reveille_after_delete();
+
+-- Servers, pools --------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION reveille_server_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM pg_notify('server_changed', coalesce(NEW.id, OLD.id));
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER reveille_server_registered AFTER INSERT OR DELETE ON processing_servers
+    FOR EACH ROW EXECUTE FUNCTION reveille_server_changed();
+CREATE TRIGGER reveille_server_status AFTER UPDATE ON processing_servers
+    FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status OR OLD.epoch IS DISTINCT FROM NEW.epoch
+                       OR OLD.disconnected_at IS DISTINCT FROM NEW.disconnected_at)
+    EXECUTE FUNCTION reveille_server_changed();
+
+-- Rows from outside leave out, or set to NULL, what they know nothing about.
+CREATE FUNCTION reveille_before_server() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.status := coalesce(NEW.status, 'active');
+    NEW.capabilities := reveille_capabilities(NEW.capabilities);
+    NEW.current_load := greatest(coalesce(NEW.current_load, 0), 0);
+    NEW.max_concurrent_tasks := coalesce(NEW.max_concurrent_tasks, 5);
+    NEW.created_at := coalesce(NEW.created_at, reveille_now());
+    NEW.updated_at := coalesce(NEW.updated_at, reveille_now());
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER reveille_10_before_server BEFORE INSERT OR UPDATE ON processing_servers
+    FOR EACH ROW WHEN (NEW.status IS NULL OR NEW.capabilities IS NULL OR jsonb_typeof(NEW.capabilities) <> 'object'
+                       OR NEW.current_load IS NULL OR NEW.max_concurrent_tasks IS NULL
+                       OR NEW.created_at IS NULL OR NEW.updated_at IS NULL)
+    EXECUTE FUNCTION reveille_before_server();
+
+CREATE FUNCTION reveille_before_step() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.created_at := reveille_now();
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER reveille_10_before_step BEFORE INSERT ON processing_progress
+    FOR EACH ROW WHEN (NEW.created_at IS NULL) EXECUTE FUNCTION reveille_before_step();
+
+-- A resumed pool has work that nobody was told of.
+CREATE FUNCTION reveille_pool_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM pg_notify('scaling_changed', NEW.name);
+    PERFORM pg_notify('task_ready', NEW.name);
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER reveille_pool_changed AFTER INSERT OR UPDATE ON pools
+    FOR EACH ROW EXECUTE FUNCTION reveille_pool_changed();

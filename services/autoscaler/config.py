@@ -1,0 +1,90 @@
+"""Settings of the autoscaler; the numbers of the pools are in the scaling file (scaling_file.py)."""
+
+import hashlib
+import os
+import socket
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat
+
+from autoscaler.lifespan import LifeLimits
+from autoscaler.scaling_file import PoolScaling, read_scaling
+from reveille.settings import Settings
+
+
+class AutoscalerSettings(Settings):
+    """What the autoscaler adds. The settings below `scaling_file` override it for every pool."""
+
+    scaling_file: Path | None = Field(None, description="YAML; unset: the requirements' numbers")
+    scale_up_delay_seconds: NonNegativeFloat | None = None
+    scale_down_delay_seconds: NonNegativeFloat | None = None
+    lone_task_delay_seconds: NonNegativeFloat | None = None
+    startup_timeout_seconds: PositiveFloat | None = None
+    budget_soft_usd: PositiveFloat | None = Field(None, description="per month: critical only")
+    budget_hard_usd: PositiveFloat | None = Field(None, description="per month: nothing")
+
+    provider: Literal["process", "static"] = "process"
+    container_prefix: str = Field(
+        "reveille",
+        pattern=r"^[a-z][a-z0-9-]{0,30}$",
+        description="names are <prefix>-<pool>-<slot>",
+    )
+    run_dir: Path | None = Field(
+        None, description="pid files and logs of processes; unset: .reveille/run/<of this database>"
+    )
+    process_bound: bool = Field(False, description="processes end with the autoscaler (demo)")
+    stop_grace_seconds: PositiveFloat | None = Field(
+        None, description="SIGTERM to SIGKILL; unset: drain_seconds + 10"
+    )
+
+    look_seconds: PositiveFloat = Field(5.0, description="between rounds while anything moves")
+    standby_seconds: PositiveFloat = Field(10.0, description="how often a standby tries to lead")
+    attention_seconds: NonNegativeFloat = Field(
+        1.0, description="pause after news: an insert that skipped its NOTIFY may commit later"
+    )
+    backstop_seconds: PositiveFloat = Field(300.0, description="longest pause, whatever was heard")
+    decision_seconds: PositiveFloat = Field(
+        600.0, description="how often a decision to change nothing is stored while tasks are there"
+    )
+    creating_seconds_max: PositiveFloat = 120.0
+    unresponsive_seconds_max: PositiveFloat = Field(
+        60.0, description="a ready container whose server is lost may come back for this long"
+    )
+    holder: str = Field(
+        default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}",
+        description="shown in the table leaders",
+    )
+
+    def scaling(self) -> dict[str, PoolScaling]:
+        """The scaling of every pool. Raises ConfigurationError."""
+        overrides: dict[str, Any] = {
+            "scale_up_delay": self.scale_up_delay_seconds,
+            "scale_down_delay": self.scale_down_delay_seconds,
+            "lone_task_delay": self.lone_task_delay_seconds,
+            "startup_timeout": self.startup_timeout_seconds,
+            "budget_soft_usd_per_month": self.budget_soft_usd,
+            "budget_hard_usd_per_month": self.budget_hard_usd,
+        }
+        return read_scaling(self.scaling_file, overrides=overrides)
+
+    def life_limits(self, scaling: PoolScaling) -> LifeLimits:
+        """The limits on a container's life in a pool."""
+        return LifeLimits(
+            creating_seconds_max=self.creating_seconds_max,
+            startup_timeout_seconds=scaling.startup_timeout,
+            unresponsive_seconds_max=self.unresponsive_seconds_max,
+        )
+
+    @property
+    def process_folder(self) -> Path:
+        """Of this database only: another autoscaler's processes are strangers."""
+        if self.run_dir is not None:
+            return self.run_dir
+        scope = hashlib.sha256(self.dsn.encode()).hexdigest()[:12]
+        return Path(".reveille") / "run" / scope
+
+    @property
+    def grace_seconds(self) -> float:
+        """Longer than the drain, so that the drain decides."""
+        return self.stop_grace_seconds or self.drain_seconds + 10.0

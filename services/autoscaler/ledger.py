@@ -1,0 +1,205 @@
+"""The autoscaler's statements as methods. Those that write carry the leader's epoch, and tell by
+an empty answer that it is over or that the row has moved on; the next look shows which.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from autoscaler.container import Container, container_of
+from autoscaler.sql import statement
+from autoscaler.state import Decision
+from reveille.database import Pool
+
+Row = Mapping[str, Any]
+
+LEADER_NAME = "autoscaler"
+# Enough for every policy: no pool has so many replicas that more waiting tasks would matter.
+WAITING_MAX = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spending:
+    """A pool's month so far, and what an hour costs at the moment, in US dollars."""
+
+    spent_usd: float
+    usd_per_hour: float
+
+
+class Ledger:
+    """Rows, as the autoscaler reads and writes them. Raises one of DATABASE_ERRORS.
+
+    `epoch` is the leader's; 0 leads nobody.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.epoch = 0
+
+    async def lead(self, holder: str) -> int:
+        """Begin to lead; the new epoch."""
+        self.epoch = await self._pool.fetchval(statement("lead"), LEADER_NAME, holder)
+        return self.epoch
+
+    # Looks
+
+    async def look(self) -> tuple[list[Row], list[Container]]:
+        """Pools and live containers, from one snapshot."""
+        async with (
+            self._pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            pools = await connection.fetch(
+                statement("look_pools"), LEADER_NAME, self.epoch, WAITING_MAX
+            )
+            containers = await connection.fetch(statement("look_containers"))
+        return list(pools), [container_of(row) for row in containers]
+
+    async def look_spending(self) -> dict[str, Spending]:
+        """Per pool."""
+        rows = await self._pool.fetch(statement("look_spending"))
+        return {
+            row["pool"]: Spending(spent_usd=row["spent_usd"], usd_per_hour=row["usd_per_hour"])
+            for row in rows
+        }
+
+    async def look_strays(self, names: Sequence[str]) -> dict[str, Row]:
+        """Live servers inside containers that have no row, by the container's name."""
+        rows = await self._pool.fetch(statement("look_strays"), list(names))
+        return {row["name"]: row for row in rows}
+
+    async def waiting_task(self, task_id: int) -> Row | None:
+        """Id, creation time and trace context; None when it is gone."""
+        row: Row | None = await self._pool.fetchrow(statement("waiting_task"), task_id)
+        return row
+
+    # Fenced writes
+
+    async def add_decision(
+        self,
+        pool: str,
+        policy: str,
+        before: int,
+        decision: Decision,
+        inputs: Mapping[str, Any],
+    ) -> bool:
+        """Keep a decision with its inputs; False when this process leads no longer."""
+        return await self._written(
+            "add_decision",
+            pool,
+            policy,
+            before,
+            decision.wanted,
+            decision.reason,
+            dict(inputs),
+            dict(decision.memory),
+        )
+
+    async def intend(
+        self,
+        name: str,
+        *,
+        pool: str,
+        slot: int,
+        provider: str,
+        reason: str,
+        waited_for: int | None,
+        gpu: str | None,
+        price_usd_per_hour: float,
+    ) -> bool:
+        """The row of a container that is going to be."""
+        return await self._written(
+            "intend_container",
+            name,
+            pool,
+            slot,
+            provider,
+            reason,
+            waited_for,
+            gpu,
+            price_usd_per_hour,
+        )
+
+    async def begin(
+        self, container: Container, *, provider: str, gpu: str | None, price_usd_per_hour: float
+    ) -> Row | None:
+        """To `creating`; its server_id and gpu, or None when it may not be created any more."""
+        return await self._fenced(
+            "begin_container", container.container_id, provider, gpu, price_usd_per_hour
+        )
+
+    async def move(
+        self,
+        container: Container,
+        to: str,
+        reason: str,
+        *,
+        ref: str | None = None,
+        server_id: str | None = None,
+        error: str | None = None,
+        also_from: Sequence[str] = (),
+    ) -> Row | None:
+        """Another state; the row's times, or None when it was in another state than we saw."""
+        return await self._fenced(
+            "move_container",
+            container.container_id,
+            [container.state, *also_from],
+            to,
+            reason,
+            ref,
+            server_id,
+            error,
+        )
+
+    async def drain(self, container: Container, reason: str, *, even_busy: bool = False) -> bool:
+        """Tell its worker to finish; False when it holds a task, or has left."""
+        return await self._written(
+            "drain_container", container.container_id, reason, container.server_id, even_busy
+        )
+
+    async def revive(self, container: Container, reason: str) -> bool:
+        """Take a draining one back; False when its worker has left."""
+        return await self._written(
+            "revive_container", container.container_id, reason, container.server_id
+        )
+
+    async def note_idle(self, changes: Sequence[tuple[int, bool]]) -> None:
+        """Containers that became busy or idle: (container_id, idle)."""
+        await self._fenced("note_idle", [i for i, _ in changes], [idle for _, idle in changes])
+
+    async def adopt(
+        self,
+        name: str,
+        *,
+        pool: str,
+        slot: int,
+        provider: str,
+        ref: str,
+        server_id: str,
+        started_at: datetime,
+        gpu: str | None,
+        price_usd_per_hour: float,
+    ) -> bool:
+        """A row for a container that a provider runs and nobody knew of."""
+        return await self._written(
+            "adopt_container",
+            name,
+            pool,
+            slot,
+            provider,
+            ref,
+            server_id,
+            started_at,
+            gpu,
+            price_usd_per_hour,
+        )
+
+    async def _written(self, name: str, *arguments: object) -> bool:
+        return await self._fenced(name, *arguments) is not None
+
+    async def _fenced(self, name: str, *arguments: object) -> Row | None:
+        row: Row | None = await self._pool.fetchrow(
+            statement(name), LEADER_NAME, self.epoch, *arguments
+        )
+        return row

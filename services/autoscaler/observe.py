@@ -1,0 +1,78 @@
+"""From rows to the state that a policy is told, and to the scaling that is in force."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from autoscaler.container import Container
+from autoscaler.ledger import Row
+from autoscaler.policies import POLICIES
+from autoscaler.scaling_file import PoolScaling
+from autoscaler.state import Decision, PoolState, Waiting
+from reveille.errors import ConfigurationError
+
+
+def scaling_in_force(scaling: PoolScaling, row: Row) -> PoolScaling:
+    """The file's scaling with the operator's row over it. One bound that the operator set moves
+    the file's other one along. Raises ConfigurationError for a policy that nobody knows.
+    """
+    least, most = row["replicas_min"], row["replicas_max"]
+    if most is None:
+        most = max(scaling.max_replicas, least or 0)
+    if least is None:
+        least = min(scaling.min_replicas, most)
+    policy = row["policy"] or scaling.policy
+    if policy not in POLICIES:
+        raise ConfigurationError(
+            f"pools.policy of {row['name']} is {policy!r}; known are {', '.join(sorted(POLICIES))}"
+        )
+    return scaling.model_copy(
+        update={"min_replicas": least, "max_replicas": most, "policy": policy}
+    )
+
+
+def state_of(
+    row: Row,
+    containers: Sequence[Container],
+    *,
+    policy: str,
+    can_start: bool,
+    spent_usd: float | None,
+) -> PoolState:
+    """The state of one pool. Another policy's memory is not this one's."""
+    return PoolState(
+        pool=row["name"],
+        waiting=() if row["paused"] else tuple(Waiting(**task) for task in row["waiting"]),
+        processing=row["processing"],
+        replicas=tuple(c.replica() for c in containers),
+        other_servers=row["other_servers"],
+        other_free_slots=row["other_free_slots"],
+        paused=row["paused"],
+        can_start=can_start,
+        failures=row["failures"],
+        failed_seconds_ago=row["failed_seconds_ago"],
+        spent_usd=spent_usd,
+        memory=row["memory"] if row["decided_by"] == policy else {},
+    )
+
+
+def inputs_of(state: PoolState, decision: Decision, scaling: PoolScaling) -> Mapping[str, Any]:
+    """What the decision was made on, for its row: enough to ask why, and to draw it."""
+    phases = [replica.phase for replica in state.replicas]
+    oldest = state.oldest
+    return {
+        "depth": state.depth,
+        "waiting": len(state.waiting),
+        "processing": state.processing,
+        "critical": len(state.critical),
+        "oldest_seconds": None if oldest is None else round(oldest.age_seconds, 3),
+        "replicas": {phase: phases.count(phase) for phase in sorted(set(phases))},
+        "other_servers": state.other_servers,
+        "other_free_slots": state.other_free_slots,
+        "paused": state.paused,
+        "failures": state.failures,
+        "spent_usd": state.spent_usd,
+        "spare": list(decision.spare),
+        "waited_for_task_id": decision.waited_for,
+        "held": decision.held,
+        "scaling": scaling.model_dump(),
+    }

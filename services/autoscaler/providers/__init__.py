@@ -1,0 +1,26 @@
+"""Providers by name. Adding one is a module, a line here and a word in config.py."""
+
+from collections.abc import Callable, Mapping
+
+from autoscaler.config import AutoscalerSettings
+from autoscaler.provider import Provider
+from autoscaler.providers.process import ProcessProvider
+from autoscaler.providers.static import StaticProvider
+
+
+def _process(settings: AutoscalerSettings) -> Provider:
+    return ProcessProvider(
+        settings.process_folder,
+        bound=settings.process_bound,
+        grace_seconds=settings.grace_seconds,
+    )
+
+
+def _static(_: AutoscalerSettings) -> Provider:
+    return StaticProvider()
+
+
+PROVIDERS: Mapping[str, Callable[[AutoscalerSettings], Provider]] = {
+    "process": _process,
+    "static": _static,
+}

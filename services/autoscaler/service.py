@@ -1,0 +1,184 @@
+"""The autoscaler's loop: lead, look, let containers take their next steps, decide, apply, rest."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+import structlog
+
+from autoscaler.conductor import Conductor
+from autoscaler.config import AutoscalerSettings
+from autoscaler.container import Container
+from autoscaler.decisions import Decisions
+from autoscaler.fleet import Fleet
+from autoscaler.leader import Leader
+from autoscaler.ledger import Ledger, Row
+from autoscaler.operations import Operations
+from autoscaler.provider import Provider
+from autoscaler.providers import PROVIDERS
+from autoscaler.spending import SpendingGauges
+from reveille.channels import Channel
+from reveille.database import DATABASE_ERRORS
+from reveille.errors import ConfigurationError
+from reveille.lifecycle import Service
+from reveille.telemetry import Telemetry
+
+log = structlog.get_logger(__name__)
+
+DATABASE_PAUSE_SECONDS = 0.5
+# News may come thousands of times a second; it hurries a round, but no more than this often.
+ROUND_SECONDS_MIN = 0.2
+# A start takes three looks in one round: intend, create, and see it under way.
+PASSES_MAX = 4
+END_SECONDS_MAX = 5.0
+
+
+class Autoscaler(Service):
+    """One autoscaler; of several one leads and the others stand by."""
+
+    name = "autoscaler"
+
+    def __init__(self, settings: AutoscalerSettings, telemetry: Telemetry) -> None:
+        super().__init__(settings, telemetry)
+        self.scaler_settings = settings
+        self.scaling = settings.scaling()  # early: a wrong file is told before anything runs
+        self.providers: dict[str, Provider] = {}
+        self._news = asyncio.Event()
+        self._heard_at = float("-inf")  # monotonic
+
+    async def setup(self) -> None:
+        """Providers, listeners, gauges."""
+        settings = self.scaler_settings
+        self._open_providers()
+        self.ledger = Ledger(self.pool)
+        self.leader = Leader(self.notifier, self.ledger, settings.holder)
+        self.operations = Operations(self._news.set)
+        self.fleet = Fleet(
+            settings,
+            self.scaling,
+            ledger=self.ledger,
+            providers=self.providers,
+            operations=self.operations,
+            conductor=Conductor(self.ledger, self.operations, self.providers, self.telemetry),
+        )
+        self.decisions = Decisions(
+            settings,
+            self.scaling,
+            self.ledger,
+            provider_of=self.fleet.provider_of,
+            can_start=lambda name: self.providers[name].can_start,
+        )
+        budget = next(iter(self.scaling.values())).budget  # one for all pools
+        self._gauges = SpendingGauges(self.telemetry.metrics, budget)
+        for channel in (Channel.TASK_READY, Channel.SERVER_CHANGED, Channel.SCALING_CHANGED):
+            self.notifier.on(channel, self._on_news)
+        self.notifier.on_connect(self._on_connect)
+
+    def _open_providers(self) -> None:
+        settings = self.scaler_settings
+        names = {settings.provider} | {s.provider for s in self.scaling.values() if s.provider}
+        for name in sorted(names - self.providers.keys()):
+            if name not in PROVIDERS:
+                known = ", ".join(sorted(PROVIDERS))
+                raise ConfigurationError(f"unknown provider {name!r}; known are {known}")
+            self.providers[name] = PROVIDERS[name](settings)
+
+    async def work(self) -> None:
+        """Rounds until stopped; a database that is away is waited for."""
+        while not self.stopping.is_set():
+            self._news.clear()
+            begun = time.monotonic()
+            try:
+                pause = await self.round()
+            except DATABASE_ERRORS as error:
+                log.warning("round_failed", error=str(error) or type(error).__name__)
+                pause = DATABASE_PAUSE_SECONDS
+            await self._rest(pause)
+            await self._hold_back(begun + ROUND_SECONDS_MIN)
+        await self._end()
+
+    async def round(self) -> float:
+        """What there is to do now; seconds until the next round, if nothing is heard."""
+        if not await self.leader.try_to_lead():
+            return self.scaler_settings.standby_seconds
+        await self.fleet.list_providers()
+        for _ in range(PASSES_MAX):
+            pools, containers = await self.ledger.look()
+            if not all(row["leading"] for row in pools):
+                self.leader.step_down()
+                return 0.0
+            moved, pause = await self._pass(pools, containers)
+            if not moved:
+                return pause
+        return 0.0
+
+    async def _pass(
+        self, pools: Sequence[Row], containers: Sequence[Container]
+    ) -> tuple[bool, float]:
+        """One look's worth of steps and decisions: whether rows changed, and the next pause."""
+        if await self.fleet.attend(pools, containers):
+            return True, 0.0
+        spending = await self.ledger.look_spending()
+        self._gauges.note(spending)
+        spent_usd = sum(pool.spent_usd for pool in spending.values())
+        moved, pauses = False, [self._pause(pools, containers)]
+        for row in pools:
+            own = [c for c in containers if c.pool == row["name"]]
+            changed, again_seconds = await self.decisions.make(row, own, spent_usd)
+            moved |= changed
+            pauses.append(again_seconds)
+        return moved, min(pauses)
+
+    # Rest
+
+    def _pause(self, pools: Sequence[Row], containers: Sequence[Container]) -> float:
+        """Steady states are waited out by timers and news; what moves is looked at."""
+        settings = self.scaler_settings
+        moving = (
+            len(self.operations) > 0
+            or self.fleet.has_strays
+            or any(row["processing"] for row in pools)
+            or any(c.state != "ready" or c.server_status != "active" for c in containers)
+        )
+        pause = settings.look_seconds if moving else settings.backstop_seconds
+        if time.monotonic() - self._heard_at < settings.attention_seconds:
+            pause = min(pause, settings.attention_seconds)
+        return pause
+
+    def _on_news(self, _: str) -> None:
+        self._heard_at = time.monotonic()
+        self._news.set()
+
+    async def _on_connect(self) -> None:
+        self._news.set()
+
+    async def _rest(self, pause_seconds: float) -> None:
+        """Until news, the end, or `pause_seconds`."""
+        waits = [asyncio.create_task(e.wait()) for e in (self._news, self.stopping)]
+        await asyncio.wait(waits, timeout=pause_seconds, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    async def _hold_back(self, until: float) -> None:
+        """Space rounds out; the end is not held back."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                await self.stopping.wait()
+
+    # End
+
+    async def _end(self) -> None:
+        """Containers go on without us, unless they are bound to us."""
+        await self.operations.finish(END_SECONDS_MAX)
+        if self.scaler_settings.process_bound and self.leader.leads:
+            with suppress(*DATABASE_ERRORS):
+                _, containers = await self.ledger.look()
+                self.fleet.stop_everything(containers)
+            grace_seconds = self.scaler_settings.grace_seconds + END_SECONDS_MAX
+            await self.operations.finish(grace_seconds)
+
+    async def close(self) -> None:
+        """Close the providers."""
+        for provider in self.providers.values():
+            await provider.close()

@@ -1,0 +1,45 @@
+-- What policies go by, a row per pool; of each task type at most $3 waiting tasks. $1, $2: the leader's name and epoch.
+WITH clock AS MATERIALIZED (SELECT reveille_now() AS now)
+SELECT p.name, p.paused, p.replicas_min, p.replicas_max, p.policy,
+    extract(epoch FROM clock.now)::double precision AS now,
+    EXISTS (SELECT 1 FROM leaders WHERE name = $1 AND epoch = $2) AS leading,
+    coalesce((SELECT jsonb_agg(jsonb_build_object(
+            'task_id', w.id, 'task_type', t.name, 'priority', w.priority,
+            'age_seconds', greatest(extract(epoch FROM clock.now - coalesce(w.claimable_at, w.created_at)), 0)))
+        FROM task_types t CROSS JOIN LATERAL (
+            SELECT q.id, q.priority, q.claimable_at, q.created_at FROM processing_queue q
+            WHERE q.status = 'queued' AND q.task_type = t.name
+            ORDER BY q.priority DESC, q.id LIMIT $3) w
+        WHERE t.pool = p.name AND NOT t.paused), '[]') AS waiting,
+    (SELECT count(*)::integer FROM processing_queue q JOIN task_types t ON t.name = q.task_type
+     WHERE q.status = 'processing' AND t.pool = p.name) AS processing,
+    others.servers AS other_servers, others.free_slots AS other_free_slots,
+    coalesce(decided.policy, '') AS decided_by, coalesce(decided.memory, '{}') AS memory,
+    failed.failures, failed.seconds_ago AS failed_seconds_ago
+FROM pools p CROSS JOIN clock
+CROSS JOIN LATERAL (
+    -- Live servers that serve the pool and are nobody's container: a dedicated machine.
+    SELECT count(*)::integer AS servers, coalesce(sum(greatest(s.max_concurrent_tasks - held.tasks, 0)), 0)::integer AS free_slots
+    FROM processing_servers s CROSS JOIN LATERAL (
+        SELECT count(*) AS tasks FROM processing_queue q WHERE q.locked_by = s.id AND q.status = 'processing') held
+    WHERE s.status = 'active'
+      AND (s.pool = p.name OR (s.pool IS NULL AND EXISTS (
+          SELECT 1 FROM task_types t WHERE t.pool = p.name AND s.capabilities -> t.name NOT IN ('false', 'null'))))
+      AND NOT EXISTS (SELECT 1 FROM containers c WHERE c.state NOT IN ('stopped', 'failed')
+                        AND (c.server_id = s.id OR c.name = s.container_id))
+) others
+LEFT JOIN LATERAL (
+    SELECT d.policy, d.memory FROM scaling_decisions d WHERE d.pool = p.name ORDER BY d.id DESC LIMIT 1
+) decided ON true
+CROSS JOIN LATERAL (
+    -- Failures in a row: since the last container that was ready and did not die within a minute. One that was ready
+    -- and died may be replaced at once; from the second on it looks like a crash loop.
+    SELECT (count(*) FILTER (WHERE f.ready_at IS NULL)
+            + greatest(count(*) FILTER (WHERE f.ready_at IS NOT NULL) - 1, 0))::integer AS failures,
+        extract(epoch FROM clock.now - max(f.ended_at))::double precision AS seconds_ago
+    FROM containers f
+    WHERE f.pool = p.name AND f.state = 'failed'
+      AND f.id > coalesce((SELECT max(r.id) FROM containers r WHERE r.pool = p.name AND r.ready_at IS NOT NULL
+                             AND (r.state <> 'failed' OR r.ended_at - r.ready_at >= interval '1 min')), 0)
+) failed
+ORDER BY p.name

@@ -1,0 +1,36 @@
+"""A cold start that is over, told to those who look: as metrics, and as spans in the trace of the
+task that waited for it.
+"""
+
+from autoscaler.ledger import Ledger, Row
+from reveille.cold_start import ColdStart, trace_cold_start
+from reveille.semconv import LABEL_PHASE, LABEL_POOL
+from reveille.telemetry import Telemetry
+from reveille.trace_context import creation_of
+
+
+async def report_start(
+    telemetry: Telemetry, ledger: Ledger, row: Row, *, error: str | None = None
+) -> None:
+    """`row` is what moving the container to ready, or to failed (with `error`), returned."""
+    start = ColdStart(
+        container=row["name"],
+        pool=row["pool"],
+        provider=row["provider"],
+        intended_at=row["intended_at"],
+        creating_at=row["creating_at"],
+        booting_at=row["booting_at"],
+        ended_at=row["ready_at"] or row["ended_at"],
+        error=error,
+    )
+    if error is None:
+        for phase, begun_at, ended_at in start.phases():
+            telemetry.metrics.container_start.record(
+                (ended_at - begun_at).total_seconds(),
+                {LABEL_POOL: start.pool, LABEL_PHASE: phase},
+            )
+    if not telemetry.tracing or row["waited_for_task_id"] is None:
+        return
+    task = await ledger.waiting_task(row["waited_for_task_id"])
+    if task is not None:
+        trace_cold_start(start, creation_of(**task))

@@ -1,0 +1,118 @@
+"""The nouns of a decision: what a policy is told about a pool, and what it answers.
+
+A policy gets no connection, no clock and no dice: everything it may go by is in `PoolState`, and
+what it wants to remember travels in `memory`, which is a column. So a decision can be replayed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Phase = Literal["starting", "idle", "busy", "draining"]
+CRITICAL_PRIORITY = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A claimable task. `age_seconds` counts from when it became claimable."""
+
+    task_id: int
+    task_type: str
+    priority: int
+    age_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """A container of the pool. A starting one is never idle, however long it takes.
+
+    `idle_seconds` counts from its last task, or from when it became ready. `revivable`: it drains
+    because a policy wanted it to, and its worker has not left yet.
+    """
+
+    name: str
+    phase: Phase
+    age_seconds: float = 0.0
+    idle_seconds: float = 0.0
+    free_slots: int = 0
+    revivable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolState:
+    """A pool at one moment.
+
+    `other_servers` are live servers that serve it and are nobody's container here (a dedicated
+    machine). `failures` counts containers that failed in a row, `failed_seconds_ago` is the age of
+    the last. `spent_usd` is this calendar month's, None when it is not known.
+    """
+
+    pool: str
+    waiting: tuple[Waiting, ...] = ()
+    processing: int = 0
+    replicas: tuple[Replica, ...] = ()
+    other_servers: int = 0
+    other_free_slots: int = 0
+    paused: bool = False
+    can_start: bool = True
+    failures: int = 0
+    failed_seconds_ago: float | None = None
+    spent_usd: float | None = 0.0
+    memory: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def depth(self) -> int:
+        """Tasks that wait or are being worked on: a queue that is all claimed is not empty."""
+        return len(self.waiting) + self.processing
+
+    @property
+    def present(self) -> tuple[Replica, ...]:
+        """Replicas that count: those that do not drain."""
+        return tuple(r for r in self.replicas if r.phase != "draining")
+
+    @property
+    def starting(self) -> tuple[Replica, ...]:
+        """Replicas on their way up."""
+        return tuple(r for r in self.replicas if r.phase == "starting")
+
+    @property
+    def revivable(self) -> tuple[Replica, ...]:
+        """Replicas that could be taken back for nothing."""
+        return tuple(r for r in self.replicas if r.phase == "draining" and r.revivable)
+
+    @property
+    def own_free_slots(self) -> int:
+        """Slots of ready replicas that a waiting task can have at once."""
+        return sum(r.free_slots for r in self.present)
+
+    @property
+    def oldest(self) -> Waiting | None:
+        """The task that has waited longest."""
+        return max(self.waiting, key=lambda task: task.age_seconds, default=None)
+
+    @property
+    def critical(self) -> tuple[Waiting, ...]:
+        """Waiting tasks of the highest priority."""
+        return tuple(t for t in self.waiting if t.priority >= CRITICAL_PRIORITY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """How many replicas there should be, and why.
+
+    `spare` names the replicas that may go, best first; only idle ones may be named. `waited_for` is
+    the task whose wait asked for more. `urgent` passes the soft budget cap. `memory` is for the
+    next decision, `memory_if_held` in its place when a guard holds this one back (None: the same).
+    `look_again_seconds`: when it could differ without any news; None: never. `held` are the words
+    of the guard that holds it.
+    """
+
+    wanted: int
+    reason: str
+    spare: tuple[str, ...] = ()
+    waited_for: int | None = None
+    urgent: bool = False
+    memory: Mapping[str, Any] = field(default_factory=dict)
+    memory_if_held: Mapping[str, Any] | None = None
+    look_again_seconds: float | None = None
+    held: str = ""

@@ -1,0 +1,97 @@
+"""The monitor's statements as methods. Each is safe to repeat, and checks in SQL what it acts on."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from heartbeat_monitor.config import MonitorSettings
+from heartbeat_monitor.facts import Facts, facts_of
+from heartbeat_monitor.sql import statement
+from heartbeat_monitor.verdict import Loss
+from reveille.database import Pool
+
+Row = Mapping[str, Any]
+
+
+class Ledger:
+    """Rows, as the monitor reads and writes them. Raises one of DATABASE_ERRORS."""
+
+    def __init__(self, pool: Pool, settings: MonitorSettings) -> None:
+        self._pool = pool
+        self._settings = settings
+
+    async def look(self) -> Facts:
+        """The facts of one round, from one snapshot."""
+        row = await self._pool.fetchrow(statement("look"), self._settings.server_keep_seconds)
+        return facts_of(row)
+
+    async def lose_silent(self, losses: Sequence[Loss]) -> list[str]:
+        """Declare silent servers lost; those that were."""
+        return await self._lose("lose_silent", losses, self._settings.lease_seconds)
+
+    async def lose_disconnected(self, losses: Sequence[Loss]) -> list[str]:
+        """Declare workers lost whose connection is gone; those that were."""
+        return await self._lose("lose_disconnected", losses)
+
+    async def _lose(self, name: str, losses: Sequence[Loss], *more: float) -> list[str]:
+        rows = await self._pool.fetch(
+            statement(name),
+            [loss.server_id for loss in losses],
+            [loss.epoch for loss in losses],
+            [loss.reason for loss in losses],
+            *more,
+        )
+        return [row["id"] for row in rows]
+
+    async def note_missing(self, servers: Sequence[str]) -> None:
+        """Begin the grace of workers whose connection is gone."""
+        await self._pool.execute(statement("note_missing"), list(servers))
+
+    async def note_back(self, servers: Sequence[str]) -> None:
+        """End the grace of workers whose connection is there again."""
+        await self._pool.execute(statement("note_back"), list(servers))
+
+    async def recover(self) -> list[Row]:
+        """Give back tasks of the lost and the overdue: task_id, server_id, fate."""
+        return list(
+            await self._pool.fetch(
+                statement("recover_tasks"),
+                self._settings.lease_seconds,
+                self._settings.rows_max,
+                self._settings.dead_workers_max,
+            )
+        )
+
+    async def queue_due(self) -> int:
+        """Make due tasks claimable; how many."""
+        return len(await self._pool.fetch(statement("queue_due"), self._settings.rows_max))
+
+    async def audit(self) -> tuple[list[int], list[int]]:
+        """Do what a trigger should have done: (parents ended anew, blocked tasks released)."""
+        limit = self._settings.rows_max
+        parents = [
+            row["parent_id"] for row in await self._pool.fetch(statement("stranded_parents"), limit)
+        ]
+        if parents:
+            await self._pool.execute(statement("end_parents"), parents)
+        tasks = [row["id"] for row in await self._pool.fetch(statement("stranded_tasks"), limit)]
+        if tasks:
+            await self._pool.execute(statement("release_tasks"), tasks)
+        return parents, tasks
+
+    async def mark_stuck(self, stuck: Sequence[tuple[int, str]]) -> list[Row]:
+        """Mark containers; those that were not yet: name, pool, stuck_reason."""
+        rows = await self._pool.fetch(
+            statement("mark_stuck"), [i for i, _ in stuck], [reason for _, reason in stuck]
+        )
+        return list(rows)
+
+    async def clean(self) -> list[str]:
+        """Delete rows of servers long gone; their ids."""
+        rows = await self._pool.fetch(
+            statement("clean_servers"), self._settings.server_keep_seconds
+        )
+        return [row["id"] for row in rows]
+
+    async def gauge(self, what: str) -> list[Row]:
+        """The rows behind a gauge: queue, servers or containers."""
+        return list(await self._pool.fetch(statement(f"gauge_{what}")))

@@ -1,0 +1,154 @@
+"""The monitor's loop: look, judge, apply, and sleep until something can differ."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+import structlog
+
+from heartbeat_monitor.config import MonitorSettings
+from heartbeat_monitor.gauges import Gauges, refresh_on_scrape
+from heartbeat_monitor.ledger import Ledger, Row
+from heartbeat_monitor.verdict import Verdict, judge
+from reveille.channels import Channel
+from reveille.database import DATABASE_ERRORS
+from reveille.lifecycle import Service
+from reveille.metrics import Sample
+from reveille.telemetry import Telemetry
+from reveille.tracing import sweep_span
+
+log = structlog.get_logger(__name__)
+
+DATABASE_PAUSE_SECONDS = 0.5
+# News may come thousands of times a second; it hurries a round, but no more than this often.
+ROUND_SECONDS_MIN = 0.05
+
+
+class HeartbeatMonitor(Service):
+    """One monitor. `rounds` counts completed rounds; `_news` wakes the next one early."""
+
+    name = "heartbeat-monitor"
+
+    def __init__(self, settings: MonitorSettings, telemetry: Telemetry) -> None:
+        super().__init__(settings, telemetry)
+        self.monitor_settings = settings
+        self.rounds = 0
+        self._news = asyncio.Event()
+        self._alert_until = 0.0  # monotonic, as all times below
+        self._reachable_since = float("-inf")
+        self._audited_at = float("-inf")
+
+    async def setup(self) -> None:
+        """Listeners and gauges."""
+        self.ledger = Ledger(self.pool, self.monitor_settings)
+        gauges = Gauges(self.telemetry.metrics, self.ledger)
+        self.application.middlewares.append(refresh_on_scrape(gauges))
+        notifier = self.notifier
+        self.telemetry.metrics.listener_age.follow(lambda: [Sample(notifier.age_seconds, {})])
+        for channel in (Channel.TASK_READY, Channel.SERVER_CHANGED, Channel.TIMER_CHANGED):
+            notifier.on(channel, self._on_news)
+        notifier.on_connect(self._on_connect)
+
+    async def work(self) -> None:
+        """Rounds until stopped; a database that is away is waited for."""
+        while not self.stopping.is_set():
+            self._news.clear()
+            begun = time.monotonic()
+            try:
+                pause = await self.round()
+            except DATABASE_ERRORS as error:
+                log.warning("round_failed", error=str(error) or type(error).__name__)
+                self._reachable_since = time.monotonic()
+                pause = DATABASE_PAUSE_SECONDS
+            await self._rest(pause)
+            await self._hold_back(begun + ROUND_SECONDS_MIN)
+
+    async def round(self) -> float:
+        """One look and what follows from it; seconds until the next, if nothing is heard."""
+        facts = await self.ledger.look()
+        now = time.monotonic()
+        verdict = judge(
+            facts,
+            self.monitor_settings.limits,
+            reachable_seconds=now - self._reachable_since,
+            alert=now < self._alert_until,
+        )
+        moved = await self._apply(verdict)
+        if facts.waiting or self._audited_at == float("-inf"):
+            await self._audit()
+        self.rounds += 1
+        return 0.0 if moved else verdict.pause_seconds
+
+    async def _apply(self, verdict: Verdict) -> bool:
+        """Whether tasks were queued, and so a timer may have changed."""
+        if verdict.missing:
+            await self.ledger.note_missing(verdict.missing)
+        if verdict.back:
+            await self.ledger.note_back(verdict.back)
+        await self._lose(verdict)
+        if verdict.recover:
+            self._tell_recovered(await self.ledger.recover())
+        moved = await self.ledger.queue_due() if verdict.retries_due else 0
+        if verdict.stuck:
+            for row in await self.ledger.mark_stuck(verdict.stuck):
+                log.warning("container_stuck", container=row["name"], reason=row["stuck_reason"])
+        if verdict.clean:
+            log.info("servers_forgotten", servers=await self.ledger.clean())
+        return moved > 0
+
+    async def _lose(self, verdict: Verdict) -> None:
+        reasons = {loss.server_id: loss.reason for loss in (*verdict.silent, *verdict.disconnected)}
+        lost: list[str] = []
+        if verdict.silent:
+            lost += await self.ledger.lose_silent(verdict.silent)
+        if verdict.disconnected:
+            lost += await self.ledger.lose_disconnected(verdict.disconnected)
+        for server_id in lost:
+            log.warning("server_lost", server_id=server_id, reason=reasons[server_id])
+
+    def _tell_recovered(self, rows: Sequence[Row]) -> None:
+        if not rows:
+            return
+        with sweep_span("recover tasks", affected=[row["traceparent"] for row in rows]):
+            for row in rows:
+                log.warning(
+                    "task_recovered",
+                    task_id=row["task_id"],
+                    server_id=row["server_id"],
+                    status=row["fate"],
+                )
+
+    async def _audit(self) -> None:
+        now = time.monotonic()
+        if now - self._audited_at < self.monitor_settings.audit_seconds:
+            return
+        parents, tasks = await self.ledger.audit()
+        self._audited_at = now
+        if parents or tasks:
+            # A trigger was switched off, or has a bug: worth a look by a human.
+            log.error("dependents_were_stranded", parents=parents, released=tasks)
+
+    # News
+
+    def _on_news(self, _: str) -> None:
+        self._alert_until = time.monotonic() + self.monitor_settings.attention_seconds
+        self._news.set()
+
+    async def _on_connect(self) -> None:
+        if self.rounds:  # a reconnection: the database, or the way to it, was away
+            self._reachable_since = time.monotonic()
+        self._on_news("")
+
+    async def _rest(self, pause_seconds: float) -> None:
+        """Until news, the end, or `pause_seconds`."""
+        waits = [asyncio.create_task(e.wait()) for e in (self._news, self.stopping)]
+        await asyncio.wait(waits, timeout=pause_seconds, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    async def _hold_back(self, until: float) -> None:
+        """Space rounds out; the end is not held back."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                await self.stopping.wait()

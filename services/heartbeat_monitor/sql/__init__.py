@@ -1,0 +1,10 @@
+"""The monitor's statements, one per file, named verb-noun."""
+
+from functools import cache
+from importlib.resources import files
+
+
+@cache
+def statement(name: str) -> str:
+    """The text of `<name>.sql`."""
+    return files(__package__).joinpath(f"{name}.sql").read_text(encoding="utf-8")

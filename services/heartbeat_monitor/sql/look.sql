@@ -1,0 +1,28 @@
+-- Everything a round judges, as ages in seconds. $1: how long the row of a server long gone is kept.
+WITH clock AS MATERIALIZED (SELECT reveille_now() AS now),
+held AS MATERIALIZED (
+    SELECT l.objid::bigint AS presence_key FROM pg_locks l
+    WHERE l.locktype = 'advisory' AND l.classid = 5395021 AND l.objsubid = 2 AND l.granted
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+)
+SELECT
+    coalesce((SELECT jsonb_agg(jsonb_build_object(
+            'server_id', s.id, 'epoch', s.epoch, 'has_presence', s.has_presence,
+            'present', s.presence_key IN (SELECT presence_key FROM held),
+            'silent_seconds', extract(epoch FROM clock.now - coalesce(s.last_heartbeat, s.updated_at)),
+            'missing_seconds', extract(epoch FROM clock.now - s.disconnected_at)) ORDER BY s.id)
+        FROM processing_servers s WHERE s.status IN ('starting', 'active', 'draining')), '[]') AS servers,
+    coalesce((SELECT jsonb_agg(jsonb_build_object(
+            'container_id', c.id, 'name', c.name, 'state', c.state, 'marked', c.stuck_reason IS NOT NULL,
+            'state_seconds', extract(epoch FROM clock.now - c.state_changed_at)) ORDER BY c.id)
+        FROM containers c WHERE c.state IN ('intended', 'creating', 'booting', 'draining')), '[]') AS containers,
+    EXISTS (SELECT 1 FROM processing_queue WHERE status = 'queued') AS queued,
+    (SELECT count(*)::integer FROM processing_queue WHERE status = 'processing') AS processing,
+    EXISTS (SELECT 1 FROM task_dependencies WHERE satisfied_at IS NULL) AS waiting,
+    (SELECT extract(epoch FROM next_retry_at - clock.now)::double precision FROM processing_queue
+     WHERE status = 'retry' ORDER BY next_retry_at LIMIT 1) AS retry_in_seconds,
+    (SELECT extract(epoch FROM min(lock_expires_at) - clock.now)::double precision FROM processing_queue
+     WHERE status = 'processing') AS lock_in_seconds,
+    (SELECT extract(epoch FROM min(updated_at) + make_interval(secs => $1::double precision) - clock.now)::double precision
+     FROM processing_servers WHERE status IN ('inactive', 'lost')) AS cleaning_in_seconds
+FROM clock

@@ -1,0 +1,133 @@
+"""Who may do what: bearer tokens with scopes, and how often.
+
+Without any token configured the gateway is open, for a laptop or a private network. The board's
+pages, which a browser asks for without headers, take the token from a cookie instead; it counts for
+reading only, so a foreign page can change nothing.
+"""
+
+import hmac
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Literal, get_args
+
+from aiohttp import web
+
+from queue_gateway.refusal import Refusal
+from reveille.errors import ConfigurationError
+
+Scope = Literal["read", "submit", "work", "operate"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+COOKIE = "reveille_token"
+READING = frozenset({"GET", "HEAD"})
+CLIENTS_MAX = (
+    10_000  # whose request rates are remembered; the longest silent one is forgotten first
+)
+
+
+def parse_tokens(text: str) -> dict[bytes, frozenset[Scope]]:
+    """`token=read+submit,token2=operate` to scopes by the token's digest. Raises
+    ConfigurationError, without the tokens.
+    """
+    known: dict[str, Scope] = {scope: scope for scope in SCOPES}
+    tokens: dict[bytes, frozenset[Scope]] = {}
+    for number, entry in enumerate(filter(None, (part.strip() for part in text.split(","))), 1):
+        token, equals, names = entry.rpartition("=")
+        wanted = names.split("+")
+        if not (token and equals and all(name in known for name in wanted)):
+            raise ConfigurationError(
+                f"REVEILLE_API_TOKENS: entry {number} is not token=scope+scope; scopes are {', '.join(SCOPES)}"
+            )
+        tokens[_digest(token)] = frozenset(known[name] for name in wanted)
+    return tokens
+
+
+class RateLimit:
+    """A token bucket per client: `per_second` on average, `burst` at once. Zero per second: no
+    limit.
+    """
+
+    def __init__(
+        self, per_second: float, burst: int, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._per_second = per_second
+        self._burst = float(burst)
+        self._clock = clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, client: str) -> float:
+        """Count a request; the seconds until one is allowed, 0 when this one is."""
+        if not self._per_second:
+            return 0.0
+        now = self._clock()
+        left, seen_at = self._buckets.pop(client, (self._burst, now))
+        left = min(self._burst, left + (now - seen_at) * self._per_second)
+        allowed = left >= 1
+        self._buckets[client] = (left - 1 if allowed else left, now)
+        if len(self._buckets) > CLIENTS_MAX:
+            self._buckets.popitem(last=False)
+        return 0.0 if allowed else (1 - left) / self._per_second
+
+
+class Access:
+    """Lets a request in, or raises the Refusal that says why not."""
+
+    def __init__(self, tokens: Mapping[bytes, frozenset[Scope]], limit: RateLimit) -> None:
+        self._tokens = tokens
+        self._limit = limit
+
+    def admit(self, request: web.Request, scope: Scope | None) -> None:
+        """Raises Refusal 401, 403 or 429. A scope of None is open to all."""
+        if scope is None:
+            return
+        if request.method not in READING:
+            _refuse_foreign_page(request)
+        token = _token(request)
+        scopes = self.scopes(token) if token else None
+        client = _digest(token).hex() if token and scopes is not None else str(request.remote)
+        wait_seconds = self._limit.take(client)
+        if wait_seconds:
+            raise Refusal(
+                429, "Too many requests.", headers={"Retry-After": str(int(wait_seconds) + 1)}
+            )
+        if self._tokens:
+            _check(scopes, scope)
+
+    def scopes(self, token: str) -> frozenset[Scope] | None:
+        """What a token may do, None for an unknown one; takes as long for either."""
+        digest, found = _digest(token), None
+        for known, scopes in self._tokens.items():
+            if hmac.compare_digest(known, digest):
+                found = scopes
+        return found
+
+
+def _check(scopes: frozenset[Scope] | None, scope: Scope) -> None:
+    if scopes is None:
+        raise Refusal(
+            401,
+            "This needs a known token: Authorization: Bearer <token>.",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+    if scope not in scopes:
+        raise Refusal(403, f'This token lacks the scope "{scope}".', scope=scope)
+
+
+def _token(request: web.Request) -> str | None:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token:
+        return token.strip()
+    return request.cookies.get(COOKIE) if request.method in READING else None
+
+
+def _refuse_foreign_page(request: web.Request) -> None:
+    # Browsers say where a request comes from; other clients do not, and are not steered by foreign
+    # pages.
+    if request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"}:
+        raise Refusal(403, "A page of another site may not change anything here.")
+
+
+def _digest(token: str) -> bytes:
+    return sha256(token.encode("utf-8", "surrogateescape")).digest()

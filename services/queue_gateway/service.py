@@ -1,0 +1,89 @@
+"""The gateway as a process: its parts put together, and its life."""
+
+import asyncio
+from contextlib import suppress
+
+from aiohttp import web
+
+from queue_gateway.access import Access, RateLimit, parse_tokens
+from queue_gateway.board import add_board
+from queue_gateway.changes import Changes
+from queue_gateway.config import GatewaySettings
+from queue_gateway.desk import Desk
+from queue_gateway.doorbell import Doorbell
+from queue_gateway.openapi import openapi
+from queue_gateway.route import bind
+from queue_gateway.routes import ROUTES
+from queue_gateway.store import Store
+from queue_gateway.waiting import Seats
+from reveille.channels import Channel
+from reveille.lifecycle import Service
+from reveille.notifier import SecondLooks
+from reveille.store import Store as TaskStore
+from reveille.telemetry import Telemetry
+
+
+class Gateway(Service):
+    """Serves HTTP; its work is to pass on changes to those who watch."""
+
+    name = "queue_gateway"
+    settings: GatewaySettings
+
+    def __init__(self, settings: GatewaySettings, telemetry: Telemetry) -> None:
+        super().__init__(settings, telemetry)
+        self.settings = settings
+        limit = RateLimit(settings.requests_per_second_max, settings.requests_burst_max)
+        self._access = Access(parse_tokens(settings.api_tokens.get_secret_value()), limit)
+        self.desk: Desk  # set by `setup`
+
+    async def setup(self) -> None:
+        """Lay out the desk, hang up the bell, add the routes."""
+        self.desk = await self._desk()
+        self.notifier.on(Channel.TASK_CHANGED, self.desk.changes.on_task_changed)
+        self.notifier.on(Channel.TASK_READY, self.desk.doorbell.ring)
+        self.notifier.on_connect(self._on_connect)
+        for route in ROUTES:
+            self.application.router.add_route(route.method, route.path, bind(route, self.desk))
+        document = openapi(ROUTES)
+
+        async def show_openapi(_: web.Request) -> web.Response:
+            return web.json_response(document)
+
+        self.application.router.add_get("/openapi.json", show_openapi)
+        add_board(self.application, self.desk, document)
+
+    async def work(self) -> None:
+        """Pass on changes until told to stop; open streams and waiting requests then end by
+        themselves.
+        """
+        passing = asyncio.create_task(self.desk.changes.run(), name="changes")
+        stopping = asyncio.create_task(self.stopping.wait(), name="stopping")
+        await asyncio.wait({passing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not passing.done():
+            passing.cancel()
+        with suppress(asyncio.CancelledError):
+            await passing
+
+    async def _desk(self) -> Desk:
+        settings = self.settings
+        store = Store(self.pool)
+        tasks = TaskStore(self.pool)
+        return Desk(
+            settings=settings,
+            store=store,
+            access=self._access,
+            telemetry=self.telemetry,
+            changes=Changes(store, self.notifier, reread_seconds=settings.reread_seconds),
+            doorbell=Doorbell(),
+            looks=SecondLooks(tasks.look_horizon, tasks.look_settled),
+            stopping=self.stopping,
+            seats=Seats(settings.streams_max),
+            transfers=asyncio.Semaphore(settings.uploads_max),
+            ready=self.ready,
+            documents_are_ours=bool(await store.value("documents_are_ours")),
+        )
+
+    async def _on_connect(self) -> None:
+        await self.desk.changes.on_connect()
+        self.desk.doorbell.ring()

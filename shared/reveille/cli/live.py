@@ -1,0 +1,108 @@
+"""Live progress in the terminal: a line per task while people watch, a line per change where
+nobody does.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from reveille.channels import LOCK_LISTENING, LOCK_SPACE, Channel
+from reveille.cli.session import STATUS_STYLES, console
+from reveille.database import Connection
+from reveille.task import FINAL
+
+READ_AGAIN_SECONDS = 1.0  # times and containers move without a notification
+FRAME_SECONDS = 0.1
+
+_TASKS = """
+SELECT q.id, q.task_type, t.pool, q.status, q.progress_percentage, q.progress_message, q.last_error,
+       extract(epoch FROM coalesce(q.started_at, reveille_now()) - q.created_at)::float8 AS waited_seconds,
+       extract(epoch FROM coalesce(q.completed_at, reveille_now()) - q.started_at)::float8 AS ran_seconds
+FROM processing_queue q JOIN task_types t ON t.name = q.task_type WHERE q.id = ANY ($1) ORDER BY q.id"""
+_CONTAINERS = """
+SELECT pool, state, count(*)::int AS n FROM containers WHERE state NOT IN ('stopped', 'failed')
+GROUP BY pool, state ORDER BY pool, state"""
+
+
+async def follow_document(connection: Connection, task_ids: Sequence[int]) -> bool:
+    """Show these tasks until all have ended; whether all completed."""
+    news = asyncio.Event()
+    await connection.add_listener(Channel.TASK_CHANGED, lambda *_: news.set())
+    # task_changed is sent only while somebody holds this lock; a gateway may have it already
+    await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", LOCK_SPACE, LOCK_LISTENING)
+    started = time.monotonic()
+    said: dict[int, tuple[str, int]] = {}
+    watched = console.is_terminal
+    with Live(console=console, refresh_per_second=10, transient=False) as live:
+        while True:
+            news.clear()
+            tasks = [dict(row) for row in await connection.fetch(_TASKS, task_ids)]
+            containers = [dict(row) for row in await connection.fetch(_CONTAINERS)]
+            if watched:
+                live.update(_picture(tasks, containers, time.monotonic() - started))
+            else:
+                _say_changes(tasks, said)
+            if all(task["status"] in FINAL for task in tasks):
+                return all(task["status"] == "completed" for task in tasks)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(READ_AGAIN_SECONDS):
+                    await news.wait()
+            await asyncio.sleep(FRAME_SECONDS)  # coalesces a burst of changes into one picture
+
+
+def _picture(
+    tasks: list[dict[str, Any]], containers: list[dict[str, Any]], seconds: float
+) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("task", "type", "state", "", "", "waited", "ran"):
+        table.add_column(
+            name, justify="right" if name in {"waited", "ran"} else "left", no_wrap=True
+        )
+    for task in tasks:
+        error = task["last_error"] if task["status"] in {"failed", "cancelled", "retry"} else None
+        table.add_row(
+            str(task["id"]),
+            task["task_type"],
+            Text(task["status"], style=STATUS_STYLES.get(task["status"], "")),
+            ProgressBar(total=100, completed=task["progress_percentage"], width=20),
+            Text(
+                _clean(error or task["progress_message"] or "")[:48],
+                style="red" if error else "dim",
+            ),
+            _seconds(task["waited_seconds"]),
+            _seconds(task["ran_seconds"]),
+        )
+    fleet = ", ".join(f"{c['n']} {c['pool']} {c['state']}" for c in containers) or "none"
+    table.caption = f"{seconds:.0f} s · containers: {fleet}"
+    table.caption_justify = "left"
+    return table
+
+
+def _say_changes(tasks: list[dict[str, Any]], said: dict[int, tuple[str, int]]) -> None:
+    for task in tasks:
+        now = (task["status"], task["progress_percentage"] // 25)
+        if said.get(task["id"]) == now:
+            continue
+        said[task["id"]] = now
+        detail = task["last_error"] if task["status"] == "failed" else task["progress_message"]
+        console.print(
+            Text(
+                f"{task['id']:>5} {task['task_type']:<28} {task['status']:<11}"
+                f"{task['progress_percentage']:>4} %  {_clean(detail or '')[:70]}"
+            )
+        )
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{max(0.0, value):.1f} s"
+
+
+def _clean(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)

@@ -1,0 +1,129 @@
+"""Where the commands find the database, and how they show what they found: a table for people,
+JSON for machines.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from reveille import stack
+from reveille.database import DATABASE_ERRORS, Connection, connect
+from reveille.errors import ConfigurationError, ReveilleError
+
+T = TypeVar("T")
+
+console = Console(highlight=False)
+
+
+def database_url(*, required: bool = True) -> str | None:
+    """DATABASE_URL, else the database of a `reveille up` that runs in this folder."""
+    if found := os.environ.get("DATABASE_URL"):
+        return found
+    if state := stack.remembered():
+        return state["database_url"]
+    if required:
+        raise ConfigurationError(
+            "no database: set DATABASE_URL, or run `reveille up` in this folder first"
+        )
+    return None
+
+
+def with_database(work: Callable[[Connection], Awaitable[T]]) -> T:
+    """Run `work` with one connection. Raises ReveilleError with what to do when there is none."""
+
+    async def run() -> T:
+        dsn = database_url()
+        assert dsn is not None  # noqa: S101
+        try:
+            connection = await connect(dsn, application_name="reveille cli")
+        except DATABASE_ERRORS as error:
+            raise ReveilleError(
+                f"cannot reach the database: {error}; see `reveille doctor`"
+            ) from None
+        try:
+            return await work(connection)
+        finally:
+            await connection.close(timeout=5)
+
+    return asyncio.run(run())
+
+
+def rows_of(sql: str, *arguments: object) -> list[dict[str, Any]]:
+    """One statement's rows."""
+
+    async def work(connection: Connection) -> list[dict[str, Any]]:
+        return [dict(row) for row in await connection.fetch(sql, *arguments)]
+
+    return with_database(work)
+
+
+def show(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    as_json: bool,
+    title: str,
+    empty: str = "nothing",
+    columns: Sequence[str] | None = None,
+) -> None:
+    """Print rows. JSON has every field; the table has `columns`."""
+    if as_json:
+        typer.echo(json.dumps([dict(row) for row in rows], default=_plain, indent=2))
+        return
+    if not rows:
+        console.print(f"[dim]{title}: {empty}[/dim]")
+        return
+    names = list(columns or rows[0].keys())
+    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for name in names:
+        numeric = all(isinstance(row[name], int | float | Decimal | None) for row in rows)
+        table.add_column(name.replace("_", " "), justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*[cell(row[name]) for name in names])
+    console.print(table)
+
+
+def cell(value: Any) -> Text:
+    """A value for a table, never read as markup: decks and models write it."""
+    match value:
+        case None:
+            return Text("–", style="dim")
+        case bool():
+            return Text("yes" if value else "no")
+        case float() | Decimal():
+            return Text(f"{value:.4g}")
+        case datetime():
+            return Text(value.astimezone().strftime("%Y-%m-%d %H:%M:%S"))
+        case dict() | list():
+            return Text(json.dumps(value, default=_plain, ensure_ascii=False))
+        case _:
+            text = "".join(c if c.isprintable() else " " for c in str(value))
+            return Text(text, style=STATUS_STYLES.get(text, ""))
+
+
+STATUS_STYLES = {
+    "completed": "green",
+    "ready": "green",
+    "active": "green",
+    "processing": "cyan",
+    "queued": "yellow",
+    "blocked": "dim",
+    "retry": "magenta",
+    "failed": "red",
+    "lost": "red",
+    "cancelled": "dim red",
+}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return float(value)
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,0 +1,239 @@
+"""Direct, synchronous use of a worker's handlers over HTTP, under the same slot limit as the queue.
+
+Nothing of a direct call reaches the queue's tables: the caller gets the result rows in the answer.
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from reveille.attempt import attempt
+from reveille.context import StepStatus
+from reveille.documents import Document
+from reveille.health import problem
+from reveille.model import ModelClient
+from reveille.outcome import Done, Outcome, Reject, Release, Retry
+from reveille.task import Claim, TaskStatus
+from reveille.task_types import task_type
+
+if TYPE_CHECKING:
+    from reveille.worker import WorkerService
+
+EXTRACTIONS = {
+    "company-offering": "company_offering_extraction",
+    "startup-name": "startup_name_extraction",
+    "healthcare-classification": "healthcare_classification",
+    "funding-amount": "funding_amount_extraction",
+    "deck-date": "deck_date_extraction",
+}
+SPECIALIZED = {
+    "clinical": "specialized_clinical",
+    "regulatory": "specialized_regulatory",
+    "science": "specialized_science",
+    "clinical_validation": "specialized_clinical",
+    "regulatory_pathway": "specialized_regulatory",
+    "scientific_hypothesis": "specialized_science",
+}
+
+
+class DirectRequest(BaseModel):
+    """The body of a direct call: which document, and the task type's own options."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    document_id: int = 0
+    file_path: str | None = None
+    company_id: str | None = None
+    processing_options: dict[str, Any] = Field(default_factory=dict)
+    analysis_type: str | None = Field(
+        None, description="specialized-analysis only: clinical, regulatory or science"
+    )
+
+
+class DirectContext:
+    """The context of a direct call: no rows of its own; it may read those of the document."""
+
+    def __init__(self, claim: Claim, worker: "WorkerService", closing: AsyncExitStack) -> None:
+        self._claim = claim
+        self._worker = worker
+        self._closing = closing
+        self._document: Document | None = None
+
+    @property
+    def task(self) -> Claim:
+        """See TaskContext."""
+        return self._claim
+
+    @property
+    def model(self) -> ModelClient:
+        """See TaskContext."""
+        return self._worker.model
+
+    @property
+    def model_name(self) -> str:
+        """See HandlerContext."""
+        return self._worker.model_name(self._claim.task_type)
+
+    async def document(self) -> Document:
+        """See TaskContext."""
+        if self._document is None:
+            opened = await self._worker.documents.open(
+                self._claim.document_id, self._claim.file_path
+            )
+            self._document = await self._closing.enter_async_context(opened)
+        return self._document
+
+    async def progress(
+        self,
+        percentage: float,
+        step: str,
+        message: str = "",
+        *,
+        status: StepStatus = "completed",
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Nobody watches a direct call."""
+
+    async def checkpoints(self) -> dict[str, Any]:
+        """A direct call is never resumed."""
+        return {}
+
+    async def checkpoint(self, key: str, value: Any) -> None:
+        """A direct call is never resumed."""
+
+    async def visual_results(self) -> list[dict[str, Any]]:
+        """See TaskContext."""
+        if self._claim.document_id == 0:
+            return []
+        return await self._worker.store.visual_results(self._claim.document_id)
+
+    async def template(self, template_id: str | None) -> dict[str, Any] | None:
+        """See TaskContext."""
+        return await self._worker.store.load_template(template_id)
+
+
+def direct_routes(worker: "WorkerService") -> list[web.RouteDef]:
+    """The routes of the worker's own pool."""
+
+    async def health(_: web.Request) -> web.Response:
+        wrong = dict(await worker.ready())
+        body = {
+            "status": "unavailable" if wrong else "ok",
+            "problems": wrong,
+            "server_id": worker.worker_settings.server_id,
+            "pool": worker.task_pool,
+            "task_types": list(worker.task_types),
+            "slots": worker.slots.count,
+            "busy": worker.slots.busy,
+            "models": list(worker.models),
+        }
+        return web.json_response(body, status=503 if wrong else 200)
+
+    def fixed(name: str) -> Any:
+        async def handle(request: web.Request) -> web.Response:
+            return await _run(worker, request, name)
+
+        return handle
+
+    async def extraction(request: web.Request) -> web.Response:
+        asked = request.match_info["type"]
+        name = EXTRACTIONS.get(asked.replace("_", "-"), asked)
+        if name not in EXTRACTIONS.values():
+            known = ", ".join(sorted(EXTRACTIONS))
+            return problem(404, "Unknown extraction", f'"{asked}" is none of: {known}')
+        return await _run(worker, request, name)
+
+    async def specialized(request: web.Request) -> web.Response:
+        return await _run(worker, request, None)
+
+    routes = [web.get("/api/health", health)]
+    if worker.task_pool == "visual":
+        routes += [
+            web.post("/api/visual-analysis", fixed("visual_analysis")),
+            web.post("/api/slide-feedback", fixed("slide_feedback")),
+        ]
+    else:
+        routes += [
+            web.post("/api/extraction/{type}", extraction),
+            web.post("/api/template-analysis", fixed("template_analysis")),
+            web.post("/api/specialized-analysis", specialized),
+        ]
+    return routes
+
+
+async def _run(worker: "WorkerService", request: web.Request, name: str | None) -> web.Response:
+    try:
+        body = DirectRequest.model_validate_json(await request.read())
+    except ValidationError as error:
+        fields = json.loads(
+            error.json(include_url=False, include_input=False, include_context=False)
+        )
+        return problem(422, "Bad request body", "See errors.", errors=fields)
+    if name is None:
+        name = SPECIALIZED.get(body.analysis_type or "")
+        if name is None:
+            known = "clinical, regulatory, science"
+            return problem(
+                422, "Unknown analysis_type", f"{body.analysis_type!r} is none of: {known}"
+            )
+    try:
+        async with worker.slots.direct(wait_seconds=worker.worker_settings.direct_wait_seconds):
+            outcome = await _outcome(worker, name, body)
+    except TimeoutError:
+        answer = problem(
+            503, "Busy", f"All {worker.slots.count} slots are in use; try again later."
+        )
+        answer.headers["Retry-After"] = "30"
+        return answer
+    return _answer(name, outcome)
+
+
+async def _outcome(worker: "WorkerService", name: str, body: DirectRequest) -> Outcome:
+    spec = task_type(name)
+    now = await worker.pool.fetchval("SELECT reveille_now()")
+    claim = Claim(
+        task_id=0,
+        lease_token=0,
+        document_id=body.document_id,
+        task_type=name,
+        priority=1,
+        attempt=1,
+        max_retries=0,
+        timeout_seconds=spec.timeout_seconds,
+        created_at=now,
+        claimable_at=now,
+        started_at=now,
+        file_path=body.file_path,
+        company_id=body.company_id,
+        processing_options=body.processing_options,
+    )
+    async with AsyncExitStack() as closing:
+        context = DirectContext(claim, worker, closing)
+        return await attempt(
+            spec, worker.handlers[name], context, timeout_seconds=spec.timeout_seconds
+        )
+
+
+def _answer(name: str, outcome: Outcome) -> web.Response:
+    match outcome:
+        case Done(results=results, metadata=metadata):
+            rows: dict[str, list[Any]] = {}
+            for row in results:
+                rows.setdefault(row.table, []).append(dict(row.values))
+            body = {
+                "task_type": name,
+                "status": TaskStatus.COMPLETED,
+                "results": rows,
+                "metadata": dict(metadata),
+            }
+            return web.json_response(body, dumps=lambda value: json.dumps(value, default=str))
+        case Reject(reason=reason, error=error):
+            return problem(422, "The task cannot succeed", error, reason=reason)
+        case Retry(reason=reason, error=error):
+            return problem(503, "The attempt failed", error, reason=reason)
+        case Release(reason=reason):
+            return problem(503, "Stopping", reason=reason)

@@ -1,0 +1,103 @@
+"""The HTTP face that every service has: /livez, /readyz, /metrics, and the middleware that turns
+errors into problem+json.
+
+/livez says that the event loop turns; it never fails because of the database, which would only
+make an orchestrator restart everything during an outage. /readyz says whether there is a point in
+sending work here, and why not.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from reveille.errors import ReveilleError
+from reveille.telemetry import METRICS_CONTENT_TYPE, Telemetry
+
+log = structlog.get_logger(__name__)
+
+Checks = Callable[[], Awaitable[Mapping[str, str]]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+PROBLEM_CONTENT_TYPE = "application/problem+json"
+
+
+def problem(status: int, title: str, detail: str = "", **extra: Any) -> web.Response:
+    """An RFC 9457 answer."""
+    body = {"type": "about:blank", "title": title, "status": status, **extra}
+    if detail:
+        body["detail"] = detail
+    return web.json_response(body, status=status, content_type=PROBLEM_CONTENT_TYPE)
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every error leaves as problem+json; what nobody expected is logged, and told without its
+    inside.
+    """
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400 or error.content_type == PROBLEM_CONTENT_TYPE:
+            raise
+        answer = problem(error.status, error.reason, error.text or "")
+        if allow := error.headers.get("Allow"):
+            answer.headers["Allow"] = allow
+        return answer
+    except asyncio.CancelledError:
+        raise
+    except ReveilleError as error:
+        return problem(500, type(error).__name__, str(error))
+    except Exception:
+        log.exception("request_failed", method=request.method, path=request.path)
+        return problem(500, "Internal Server Error", "The error is in this service's log.")
+
+
+def health_routes(*, telemetry: Telemetry, ready: Checks) -> list[web.RouteDef]:
+    """`ready()` names what is wrong, by part; an empty answer is good news."""
+
+    async def livez(_: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def readyz(_: web.Request) -> web.Response:
+        wrong = dict(await ready())
+        return web.json_response(
+            {"status": "unavailable" if wrong else "ok", "problems": wrong},
+            status=503 if wrong else 200,
+        )
+
+    async def metrics(_: web.Request) -> web.Response:
+        text = await asyncio.to_thread(telemetry.metrics_text)
+        return web.Response(body=text, headers={"Content-Type": METRICS_CONTENT_TYPE})
+
+    return [web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+
+
+class HttpServer:
+    """An aiohttp application on one address; port 0 takes a free one, `url` says which."""
+
+    def __init__(self, application: web.Application, *, host: str, port: int) -> None:
+        self._runner = web.AppRunner(
+            application, access_log=None, handle_signals=False, shutdown_timeout=5
+        )
+        self._host = host
+        self._port = port
+
+    async def start(self) -> None:
+        """Bind and serve. Raises OSError when the port is taken."""
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port)
+        await site.start()
+        self._port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Close what is open."""
+        await self._runner.cleanup()
+
+    @property
+    def url(self) -> str:
+        """Where it answers; a wildcard address is shown as loopback."""
+        host = "127.0.0.1" if self._host in {"0.0.0.0", "::"} else self._host  # noqa: S104
+        return f"http://{host}:{self._port}"

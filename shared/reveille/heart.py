@@ -1,0 +1,118 @@
+"""The heartbeat of a server, in a thread of its own with a connection of its own.
+
+One row per server, not per task. A long render, a busy event loop or a full pool cannot fake a
+death, because none of them shares anything with this thread but the interpreter. What comes back
+is handed to the worker's loop: tasks that are no longer ours, a drain that an operator asked for,
+and whether something claimable waits (the backstop of the wake-up).
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import structlog
+
+from reveille.database import DATABASE_ERRORS, Connection, connect
+from reveille.sql import statement
+from reveille.store import Pulse, Registration
+from reveille.task import Claim
+
+log = structlog.get_logger(__name__)
+
+BEAT_ANSWER_SECONDS_MAX = 5.0
+RETRY_SECONDS = 1.0
+
+
+class Heart:
+    """Beats from `start` to `stop`. `held` is read from this thread; `on_pulse` is called in the
+    worker's loop.
+
+    `on_pulse(None)` says that the server was declared lost: it must register anew.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        registration: Registration,
+        *,
+        task_types: Sequence[str],
+        interval_seconds: float,
+        held: Callable[[], Sequence[Claim]],
+        on_pulse: Callable[[Pulse | None], None],
+    ) -> None:
+        self._dsn = dsn
+        self._registration = registration
+        self._task_types = list(task_types)
+        self._interval_seconds = interval_seconds
+        self._held = held
+        self._on_pulse = on_pulse
+        self._worker_loop = asyncio.get_running_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._nudged: asyncio.Event | None = None
+        self._stopped = False
+        self.reported_load = 0  # written by the thread, read by the worker's loop
+        self._thread = threading.Thread(target=self._main, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._thread.start()
+
+    def nudge(self) -> None:
+        """Beat now."""
+        loop, nudged = self._loop, self._nudged
+        if loop is not None and nudged is not None:
+            with suppress(RuntimeError):  # the thread's loop closed at this moment
+                loop.call_soon_threadsafe(nudged.set)
+
+    async def stop(self) -> None:
+        """No beat after this."""
+        self._stopped = True
+        self.nudge()
+        await asyncio.to_thread(self._thread.join, BEAT_ANSWER_SECONDS_MAX)
+
+    def _main(self) -> None:
+        asyncio.run(self._beat_on())
+
+    async def _beat_on(self) -> None:
+        self._loop, self._nudged = asyncio.get_running_loop(), asyncio.Event()
+        connection: Connection | None = None
+        pause = 0.0
+        while not self._stopped:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._nudged.wait()
+            self._nudged.clear()
+            if self._stopped:
+                break
+            try:
+                if connection is None or connection.is_closed():
+                    connection = await connect(self._dsn, application_name="reveille heartbeat")
+                await self._beat(connection)
+                pause = self._interval_seconds
+            except DATABASE_ERRORS as error:
+                log.warning("heartbeat_failed", error=str(error) or type(error).__name__)
+                if connection is not None:
+                    connection.terminate()
+                connection, pause = None, min(RETRY_SECONDS, self._interval_seconds)
+        if connection is not None:
+            connection.terminate()
+
+    async def _beat(self, connection: Connection) -> None:
+        held = self._held()
+        row = await connection.fetchrow(
+            statement("heartbeat"),
+            self._registration.server_id,
+            self._registration.epoch,
+            len(held),
+            [claim.task_id for claim in held],
+            [claim.lease_token for claim in held],
+            self._task_types,
+            timeout=BEAT_ANSWER_SECONDS_MAX,
+        )
+        self.reported_load = len(held)
+        pulse = None
+        if row is not None:
+            pulse = Pulse(status=row["status"], lost=frozenset(row["lost"]), waiting=row["waiting"])
+        with suppress(RuntimeError):  # the worker's loop is closed: nobody is left to tell
+            self._worker_loop.call_soon_threadsafe(self._on_pulse, pulse)

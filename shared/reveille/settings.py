@@ -1,0 +1,134 @@
+"""Settings of every service: REVEILLE_* environment variables plus DATABASE_URL and OLLAMA_HOST,
+nothing else.
+
+One source, so that "unset" and "default" cannot be confused. Durations end in _seconds, sizes in
+_bytes, maxima in _max. `python -m <service> --print-settings` shows the effective values with
+secrets masked.
+"""
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+from uuid import uuid4
+
+from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from reveille.errors import ConfigurationError
+
+S = TypeVar("S", bound=BaseSettings)
+Names = Annotated[tuple[str, ...], NoDecode]  # comma-separated in the environment
+
+
+class Settings(BaseSettings):
+    """What all services share."""
+
+    model_config = SettingsConfigDict(env_prefix="REVEILLE_", extra="ignore", frozen=True)
+
+    database_url: SecretStr = Field(
+        validation_alias=AliasChoices("DATABASE_URL", "REVEILLE_DATABASE_URL"),
+        description="PostgreSQL DSN; sessions must be direct, not through a transaction pooler, for LISTEN",
+    )
+    database_pool_max: PositiveInt = 4
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(0, ge=0, le=65535, description="0: any free port")
+    otlp_endpoint: str | None = Field(
+        None, description="OTLP http/protobuf base URL; unset: no spans are recorded"
+    )
+    trace_sample_ratio: float = Field(1.0, ge=0, le=1)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_json: bool | None = Field(None, description="unset: JSON unless on a terminal")
+    ping_seconds: PositiveFloat = Field(
+        15.0, description="how often the LISTEN connection proves that it hears"
+    )
+    drain_seconds: PositiveFloat = Field(
+        100.0, description="SIGTERM: time for running work to finish"
+    )
+    api_tokens: SecretStr = Field(
+        SecretStr(""), description="token=scope+scope, comma-separated; empty: open"
+    )
+
+    @property
+    def dsn(self) -> str:
+        """The DSN in clear text, for the driver only."""
+        return self.database_url.get_secret_value()
+
+
+class DocumentSettings(BaseSettings):
+    """Where documents come from and how large they may be (contract, section 4)."""
+
+    model_config = SettingsConfigDict(env_prefix="REVEILLE_", extra="ignore", frozen=True)
+
+    document_root: Path | None = None
+    document_hosts: Names = Field(
+        (), description="hosts that https:// paths may name, comma-separated"
+    )
+    document_hosts_private: bool = Field(
+        False, description="listed hosts may have private addresses"
+    )
+    document_bytes_max: PositiveInt = 100 * 1024 * 1024
+    document_pages_max: PositiveInt = 300
+    page_points_max: PositiveInt = 14_400
+    image_pixels: PositiveInt = Field(1024, description="longest side of a slide image")
+    render_seconds_max: PositiveFloat = 30.0
+    render_memory_bytes_max: PositiveInt = 1024 * 1024 * 1024
+
+    def __init__(self, **values: Any) -> None:
+        hosts = values.get("document_hosts", os.environ.get("REVEILLE_DOCUMENT_HOSTS"))
+        if isinstance(hosts, str):
+            values["document_hosts"] = tuple(h.strip() for h in hosts.split(",") if h.strip())
+        super().__init__(**values)
+
+
+class WorkerSettings(Settings):
+    """What the two workers add."""
+
+    server_id: str = Field(
+        default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}",
+        max_length=255,
+        description="row of processing_servers; one per process",
+    )
+    container_id: str | None = None
+    slots: PositiveInt = Field(1, le=256, description="tasks at the same time")
+    heartbeat_seconds: PositiveFloat = 10.0
+    lease_seconds: PositiveFloat = Field(
+        30.0, description="silence after which a server counts as lost"
+    )
+    lock_grace_seconds: PositiveFloat = Field(
+        60.0, description="added to a task type's timeout before its lock expires"
+    )
+    ollama_host: str = Field(
+        "http://127.0.0.1:11434",
+        validation_alias=AliasChoices("OLLAMA_HOST", "REVEILLE_OLLAMA_HOST"),
+    )
+    vision_model: str = "llava"
+    text_model: str = "gemma3"
+    num_ctx: PositiveInt = Field(
+        8192, description="context tokens; constant per model, a change reloads it"
+    )
+    model_timeout_seconds: PositiveFloat = 300.0
+    model_health_seconds: PositiveFloat = Field(
+        30.0, description="how often an idle worker asks its model server"
+    )
+    backoff_base_seconds: PositiveFloat = 2.0
+    backoff_max_seconds: PositiveFloat = 300.0
+    direct_wait_seconds: PositiveFloat = Field(
+        60.0, description="how long a direct HTTP call waits for a free slot"
+    )
+
+
+def load(kind: type[S], **overrides: Any) -> S:
+    """Read settings from the environment. Raises ConfigurationError naming each wrong variable."""
+    try:
+        return kind(**overrides)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            field = str(problem["loc"][0]) if problem["loc"] else "?"
+            name = {"database_url": "DATABASE_URL", "ollama_host": "OLLAMA_HOST"}.get(
+                field.lower(), field
+            )
+            shown = name if name.isupper() else f"REVEILLE_{name.upper()}"
+            lines.append(f"{shown}: {problem['msg']}")
+        raise ConfigurationError("wrong settings: " + "; ".join(lines)) from None

@@ -1,0 +1,43 @@
+"""The statements of the workers and services, one per file, named verb-noun. `statement("claim")`
+loads one, once.
+"""
+
+import re
+from functools import cache
+from importlib.resources import files
+
+_FINAL = re.compile(r"^\)\nUPDATE ", re.MULTILINE)
+
+
+@cache
+def statement(name: str) -> str:
+    """The text of `<name>.sql`."""
+    return files(__package__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
+
+
+@cache
+def together(claim: str, settle: str) -> str:
+    """`claim` and `settle` as one statement: one round trip, one transaction, the claim's
+    parameters first.
+
+    Both files are `WITH … ) UPDATE … RETURNING …`; PostgreSQL takes data-modifying parts only at
+    the top level, so their parts are laid side by side and the two UPDATEs become parts too. The
+    claim looks at `ends` first: a turn that waits for a row it ends must not hold one it claims.
+    """
+    claim_parts, claim_update = _split(statement(claim))
+    arguments = max(int(n) for n in re.findall(r"\$(\d+)", statement(claim)))
+    shifted = re.sub(r"\$(\d+)", lambda m: f"${int(m[1]) + arguments}", statement(settle))
+    settle_parts, settle_update = _split(shifted)
+    claim_parts = claim_parts.replace("WHERE", "WHERE (SELECT count(*) FROM ends) >= 0 AND", 1)
+    return (
+        f"WITH {settle_parts}), {claim_parts}), "
+        f"claimed AS (UPDATE {claim_update}), settled AS (UPDATE {settle_update})\n"
+        "SELECT s.task_id AS settled_id, s.status AS settled_status, c.* "
+        "FROM settled s FULL JOIN claimed c ON s.task_id = -c.task_id"  # never equal: one list behind the other
+    )
+
+
+def _split(text: str) -> tuple[str, str]:
+    body = "\n".join(line for line in text.splitlines() if not line.startswith("--"))
+    parts, update = _FINAL.split(body, maxsplit=1)
+    return parts.strip().removeprefix("WITH "), update.strip()

@@ -1,0 +1,27 @@
+-- The server $1 in its registration $2 lives, with $3 tasks running: ids $4, tokens $5. Types it takes: $6.
+-- Returns no row when it was declared lost; else its status (an operator may have set draining), the tasks among $4 that
+-- are no longer its own, and whether something it could claim waits: the backstop of the wake-up, for no query of its own.
+-- Due retries are queued on the way, a few at a time, so that they do not hang on the monitor alone.
+WITH alive AS (
+    UPDATE processing_servers SET last_heartbeat = reveille_now(), current_load = $3, updated_at = reveille_now()
+    WHERE id = $1 AND epoch = $2 AND status <> 'lost'
+    RETURNING status
+), unknown AS (
+    -- Claims that were committed while their answer was lost on the way: held by us in the rows, not in fact.
+    UPDATE processing_queue SET status = 'queued', lease_token = NULL, locked_by = NULL, locked_at = NULL,
+        lock_expires_at = NULL, claimable_at = reveille_now(), attempt = attempt - 1
+    WHERE locked_by = $1 AND status = 'processing' AND NOT lease_token = ANY ($5::bigint[])
+      AND locked_at < reveille_now() - interval '15 seconds' AND EXISTS (SELECT 1 FROM alive)
+), due AS (
+    UPDATE processing_queue SET status = 'queued'
+    WHERE id = ANY (ARRAY(SELECT id FROM processing_queue WHERE status = 'retry' AND next_retry_at <= reveille_now()
+                          ORDER BY next_retry_at LIMIT 50 FOR UPDATE SKIP LOCKED))
+)
+SELECT alive.status,
+    ARRAY(SELECT h.id FROM unnest($4::bigint[], $5::bigint[]) AS h (id, lease_token)
+          WHERE NOT EXISTS (SELECT 1 FROM processing_queue q
+                            WHERE q.id = h.id AND q.lease_token = h.lease_token AND q.status = 'processing')) AS lost,
+    EXISTS (SELECT 1 FROM task_types t JOIN pools p ON p.name = t.pool
+            WHERE t.name = ANY ($6::varchar[]) AND NOT t.paused AND NOT p.paused
+              AND EXISTS (SELECT 1 FROM processing_queue q WHERE q.status = 'queued' AND q.task_type = t.name)) AS waiting
+FROM alive

@@ -1,0 +1,403 @@
+"""The only module that moves tasks: one method per statement of `sql/`.
+
+Every write of a worker carries the lease token of its claim; a write that touches no row means
+that the lease is gone. Ends and claims share a round trip and a transaction (`turn`): completions
+that arrive while one turn is in flight travel together in the next.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+
+from reveille.database import retrying
+from reveille.outcome import Done, Outcome, Reject, Release, ResultRow, Retry
+from reveille.policy import backoff_seconds
+from reveille.sql import statement, together
+from reveille.task import Claim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """A server's entry: `epoch` fences its claims and heartbeats, `presence_key` is its
+    connection's advisory lock.
+    """
+
+    server_id: str
+    epoch: int
+    presence_key: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerEntry:
+    """What a server says of itself when it registers."""
+
+    server_id: str
+    server_type: str
+    pool: str
+    task_types: Sequence[str]
+    slots: int
+    version: str
+    container_id: str | None = None
+    http_url: str | None = None
+    has_presence: bool = True
+    status: str = "starting"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """An attempt that ended and how. `traceparent` is its process span, for the next attempt's
+    link.
+    """
+
+    claim: Claim
+    outcome: Outcome
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One report of progress by a running task. `record` adds a row to processing_progress."""
+
+    claim: Claim
+    percentage: int
+    name: str
+    message: str = ""
+    status: str = "completed"
+    data: Mapping[str, Any] | None = None
+    record: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What a turn did: the status each accepted end led to, by task id, and the new claims."""
+
+    settled: Mapping[int, str] = field(default_factory=dict)
+    claims: Sequence[Claim] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pulse:
+    """The answer to a heartbeat."""
+
+    status: str
+    lost: frozenset[int]
+    waiting: bool
+
+
+class Store:
+    """Tasks and servers as a worker sees them."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        *,
+        backoff_base_seconds: float = 2.0,
+        backoff_max_seconds: float = 300.0,
+        lock_grace_seconds: float = 60.0,
+    ) -> None:
+        self.pool = pool
+        self._backoff_base_seconds = backoff_base_seconds
+        self._backoff_max_seconds = backoff_max_seconds
+        self._lock_grace_seconds = lock_grace_seconds
+
+    # Claim and settle
+
+    async def claim(
+        self, registration: Registration, task_types: Sequence[str], limit: int
+    ) -> Sequence[Claim]:
+        """Up to `limit` tasks of these types, best first."""
+        return (await self.turn(registration, task_types, limit, ())).claims
+
+    async def settle(self, ends: Sequence[End]) -> Mapping[int, str]:
+        """End attempts. A task that is missing from the answer was no longer ours: nothing of it
+        was written.
+        """
+        return (await self.turn(None, (), 0, ends)).settled
+
+    async def turn(
+        self,
+        registration: Registration | None,
+        task_types: Sequence[str],
+        limit: int,
+        ends: Sequence[End],
+    ) -> Turn:
+        """Settle `ends` and claim up to `limit` tasks, in one transaction.
+
+        Retried when the database went away: a turn that was committed without our hearing of it
+        settles nothing the second time (its tokens are used up), and its claims go back when their
+        server is found not to hold them.
+        """
+
+        async def attempt() -> Turn:
+            async with self.pool.acquire() as connection:
+                if not any(isinstance(e.outcome, Done) and e.outcome.results for e in ends):
+                    return await self._turn(connection, registration, task_types, limit, ends)
+                async with connection.transaction():
+                    done = await self._turn(connection, registration, task_types, limit, ends)
+                    await self._write_results(connection, ends, done.settled)
+                    return done
+
+        return await retrying(attempt)
+
+    async def _turn(
+        self,
+        connection: asyncpg.Connection,
+        registration: Registration | None,
+        task_types: Sequence[str],
+        limit: int,
+        ends: Sequence[End],
+    ) -> Turn:
+        claim_arguments: tuple[Any, ...] = ()
+        if registration is not None and limit > 0:
+            claim_arguments = (
+                registration.server_id,
+                registration.epoch,
+                list(task_types),
+                limit,
+                self._lock_grace_seconds,
+            )
+        if not ends:
+            if not claim_arguments:
+                return Turn()
+            rows = await connection.fetch(statement("claim"), *claim_arguments)
+            return Turn(claims=_in_order(rows))
+        settle_arguments = self._settle_arguments(ends)
+        if not claim_arguments:
+            rows = await connection.fetch(statement("settle"), *settle_arguments)
+            return Turn(settled={row["task_id"]: row["status"] for row in rows})
+        rows = await connection.fetch(
+            together("claim", "settle"), *claim_arguments, *settle_arguments
+        )
+        return Turn(
+            settled={row["settled_id"]: row["settled_status"] for row in rows if row["settled_id"]},
+            claims=_in_order([row for row in rows if not row["settled_id"]]),
+        )
+
+    def _settle_arguments(self, ends: Sequence[End]) -> tuple[list[Any], ...]:
+        described = [_describe(end.outcome) for end in ends]
+        return (
+            [end.claim.task_id for end in ends],
+            [end.claim.lease_token for end in ends],
+            [kind for kind, _, _ in described],
+            [reason for _, reason, _ in described],
+            [None if error is None else _storable(error) for _, _, error in described],
+            [self._backoff(end) for end in ends],
+            [
+                dict(e.outcome.metadata) or None if isinstance(e.outcome, Done) else None
+                for e in ends
+            ],
+            [e.outcome.results_file_path if isinstance(e.outcome, Done) else None for e in ends],
+            [end.traceparent for end in ends],
+        )
+
+    def _backoff(self, end: End) -> float:
+        if isinstance(end.outcome, Retry) and end.outcome.after_seconds is not None:
+            return end.outcome.after_seconds
+        return backoff_seconds(
+            end.claim.attempt - 1,
+            base_seconds=self._backoff_base_seconds,
+            max_seconds=self._backoff_max_seconds,
+        )
+
+    async def _write_results(
+        self, connection: asyncpg.Connection, ends: Sequence[End], settled: Mapping[int, str]
+    ) -> None:
+        for end in ends:
+            if isinstance(end.outcome, Done) and end.claim.task_id in settled:
+                await self._insert_rows(connection, end.claim, end.outcome.results)
+
+    @staticmethod
+    async def _insert_rows(
+        connection: asyncpg.Connection, claim: Claim, rows: Sequence[ResultRow]
+    ) -> None:
+        by_table: dict[str, list[dict[str, Any]]] = {}
+        for row in rows:
+            by_table.setdefault(row.table, []).append(
+                {**row.values, "task_id": claim.task_id, "document_id": claim.document_id}
+            )
+        for table, values in by_table.items():
+            await connection.execute(statement(f"insert_{table}"), _storable(values))
+
+    # Servers
+
+    async def register(self, entry: ServerEntry) -> Registration:
+        """Enter a server or take its row over; what its predecessor under this id held goes back."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            row = await connection.fetchrow(
+                statement("register_server"),
+                entry.server_id,
+                entry.server_type,
+                entry.container_id,
+                dict.fromkeys(entry.task_types, True),
+                entry.slots,
+                entry.pool,
+                entry.version,
+                entry.http_url,
+                entry.has_presence,
+                entry.status,
+            )
+            await connection.fetch("SELECT * FROM reveille_recover_tasks()")
+        return Registration(
+            server_id=entry.server_id, epoch=row["epoch"], presence_key=row["presence_key"]
+        )
+
+    async def presence_key(self, server_id: str) -> int | None:
+        """The advisory lock of a server that is known already."""
+        key: int | None = await self.pool.fetchval(
+            "SELECT presence_key FROM processing_servers WHERE id = $1", server_id
+        )
+        return key
+
+    async def set_status(self, registration: Registration, status: str, reason: str | None) -> bool:
+        """What the server says of itself; False when it was declared lost."""
+        said = await retrying(
+            lambda: self.pool.fetchval(
+                statement("set_server_status"),
+                registration.server_id,
+                registration.epoch,
+                status,
+                reason,
+            )
+        )
+        return said is not None
+
+    async def retire(
+        self, registration: Registration, reason: str, *, only_when_draining: bool = False
+    ) -> bool:
+        """The server goes away in good order; False when somebody un-drained it meanwhile (or it
+        was replaced).
+        """
+        changed = await self.pool.fetchval(
+            statement("retire_server"),
+            registration.server_id,
+            registration.epoch,
+            reason,
+            only_when_draining,
+        )
+        return changed is not None
+
+    # Progress and checkpoints
+
+    async def report(self, steps: Sequence[Step]) -> frozenset[int]:
+        """Write progress: the latest of each task, and every step that asks for a row. The tasks
+        that are still ours.
+        """
+        latest = {step.claim.task_id: step for step in steps}
+        recorded = [step for step in steps if step.record]
+
+        async def attempt() -> frozenset[int]:
+            async with self.pool.acquire() as connection, connection.transaction():
+                if recorded:
+                    await connection.execute(statement("add_steps"), *_step_columns(recorded))
+                rows = await connection.fetch(
+                    statement("progress"),
+                    [s.claim.task_id for s in latest.values()],
+                    [s.claim.lease_token for s in latest.values()],
+                    [s.percentage for s in latest.values()],
+                    [_storable(s.name) for s in latest.values()],
+                    [_storable(s.message) for s in latest.values()],
+                )
+                return frozenset(row["task_id"] for row in rows)
+
+        return await retrying(attempt)
+
+    async def save_checkpoint(self, claim: Claim, key: str, value: Any) -> bool:
+        """Keep a finished part of a task; False when the lease is gone."""
+        kept = await retrying(
+            lambda: self.pool.fetchval(
+                statement("save_checkpoint"),
+                claim.task_id,
+                claim.lease_token,
+                key,
+                _storable(value),
+            )
+        )
+        return kept is not None
+
+    async def load_checkpoints(self, task_id: int) -> dict[str, Any]:
+        """What earlier attempts of the task finished, by key."""
+        rows = await self.pool.fetch(statement("load_checkpoints"), task_id)
+        return {row["key"]: row["value"] for row in rows}
+
+    # What handlers read
+
+    async def visual_results(self, document_id: int) -> list[dict[str, Any]]:
+        """The document's slides as its newest visual analysis saw them."""
+        return [
+            dict(row) for row in await self.pool.fetch(statement("visual_results"), document_id)
+        ]
+
+    async def load_template(self, template_id: str | None) -> dict[str, Any] | None:
+        """The analysis template with its id and name, or None."""
+        row = await self.pool.fetchrow(statement("load_template"), template_id)
+        return None if row is None else {**row["definition"], "id": row["id"], "name": row["name"]}
+
+    async def load_document(self, document_id: int) -> bytes | None:
+        """The bytes that `documents` holds under this id."""
+        content: bytes | None = await self.pool.fetchval(statement("load_document"), document_id)
+        return content
+
+    async def parent_traces(self, task_id: int) -> list[str]:
+        """Trace contexts of the tasks that this one depended on."""
+        rows = await self.pool.fetch(statement("parent_traces"), task_id)
+        return [row["process_traceparent"] for row in rows]
+
+    # Looking again
+
+    async def look_horizon(self) -> int:
+        """The first transaction id that nobody has yet."""
+        horizon: int = await self.pool.fetchval(statement("look_horizon"))
+        return horizon
+
+    async def look_settled(self, horizon: int) -> bool:
+        """Whether all transactions before `horizon` have ended."""
+        settled: bool = await self.pool.fetchval(statement("look_settled"), horizon)
+        return settled
+
+    def connection(self) -> AbstractAsyncContextManager[asyncpg.Connection]:
+        """A pooled connection, for the few who speak SQL of their own (services' own sql folders)."""
+        return self.pool.acquire()  # type: ignore[no-any-return]
+
+
+def _describe(outcome: Outcome) -> tuple[str, str | None, str | None]:
+    match outcome:
+        case Done():
+            return "done", None, None
+        case Retry(reason=reason, error=error):
+            return "retry", reason, error
+        case Reject(reason=reason, error=error):
+            return "reject", reason, error
+        case Release(reason=reason, error=error):
+            return "release", reason, error
+
+
+def _step_columns(steps: Sequence[Step]) -> tuple[list[Any], ...]:
+    return (
+        [s.claim.task_id for s in steps],
+        [s.claim.lease_token for s in steps],
+        [_storable(s.name) for s in steps],
+        [s.status for s in steps],
+        [s.percentage for s in steps],
+        [_storable(s.message) for s in steps],
+        [None if s.data is None else _storable(dict(s.data)) for s in steps],
+    )
+
+
+def _in_order(rows: Sequence[Mapping[str, Any]]) -> Sequence[Claim]:
+    names = Claim.__dataclass_fields__
+    claims = [Claim(**{name: row[name] for name in names}) for row in rows]
+    return sorted(claims, key=lambda claim: (-claim.priority, claim.task_id))
+
+
+def _storable(value: Any) -> Any:
+    """Postgres text and jsonb cannot hold NUL; decks and models can."""
+    if isinstance(value, str):
+        return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, Mapping):
+        return {_storable(key): _storable(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(entry) for entry in value]
+    return value

@@ -1,0 +1,158 @@
+"""heartbeat.sql: what a server's sign of life does, and what it is told."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from reveille.sql import statement
+from reveille.store import Registration
+from reveille.task import Claim
+
+
+async def beat(
+    queue: Any,
+    server: Registration,
+    *held: Claim,
+    task_types: tuple[str, ...] = ("deck_date_extraction",),
+) -> dict[str, Any] | None:
+    row: dict[str, Any] | None = await queue.database.fetchrow(
+        statement("heartbeat"),
+        server.server_id,
+        server.epoch,
+        len(held),
+        [claim.task_id for claim in held],
+        [claim.lease_token for claim in held],
+        list(task_types),
+    )
+    return row
+
+
+async def server_row(queue: Any) -> dict[str, Any]:
+    row: dict[str, Any] = await queue.database.fetchrow("SELECT * FROM processing_servers")
+    return row
+
+
+async def test_heartbeat_keeps_the_server_alive(queue: Any) -> None:
+    """It writes the time and the load of the one row."""
+    server = await queue.server()
+    before = await server_row(queue)
+    await queue.add()
+    claim = await queue.claim_one(server)
+
+    answer = await beat(queue, server, claim)
+
+    after = await server_row(queue)
+    assert answer == {"status": "active", "lost": [], "waiting": False}
+    assert after["last_heartbeat"] > before["last_heartbeat"]
+    assert after["current_load"] == 1
+
+
+async def test_heartbeat_of_a_lost_server_is_not_answered(queue: Any) -> None:
+    """Who was declared lost must register anew before it counts again."""
+    server = await queue.server()
+    await queue.database.execute("UPDATE processing_servers SET status = 'lost'")
+    before = await server_row(queue)
+
+    assert await beat(queue, server) is None
+    assert (await server_row(queue))["last_heartbeat"] == before["last_heartbeat"]
+
+
+async def test_heartbeat_of_a_replaced_server_is_not_answered(queue: Any) -> None:
+    """The predecessor under the same id learns that it has a successor."""
+    old = await queue.server()
+    await queue.server()
+
+    assert await beat(queue, old) is None
+
+
+async def test_heartbeat_says_that_the_server_is_draining(queue: Any) -> None:
+    """An operator's word reaches the worker with the next beat."""
+    server = await queue.server()
+    await queue.database.execute("UPDATE processing_servers SET status = 'draining'")
+
+    answer = await beat(queue, server)
+
+    assert answer is not None
+    assert answer["status"] == "draining"
+
+
+async def test_heartbeat_names_the_tasks_that_were_taken_away(queue: Any) -> None:
+    """Cancelled, deleted, or held under a newer lease: all are lost; the one still held is not."""
+    server = await queue.server()
+    ids = [await queue.add() for _ in range(4)]
+    claims = await queue.claim(server, 4)
+    await queue.set_status(ids[0], "cancelled")
+    await queue.database.execute("DELETE FROM processing_queue WHERE id = $1", ids[1])
+    await queue.set_status(ids[2], "queued")
+    await queue.claim_one(server)
+
+    answer = await beat(queue, server, *claims)
+
+    assert answer is not None
+    assert answer["lost"] == ids[:3]
+
+
+@pytest.mark.parametrize(
+    ("held_back", "expected"),
+    [
+        ("UPDATE processing_servers SET current_load = 0", True),
+        ("UPDATE pools SET paused = true WHERE name = 'text'", False),
+        ("UPDATE task_types SET paused = true WHERE name = 'deck_date_extraction'", False),
+        ("UPDATE processing_queue SET status = 'cancelled'", False),
+    ],
+)
+async def test_heartbeat_says_whether_something_claimable_waits(
+    queue: Any, held_back: str, expected: bool
+) -> None:
+    """The backstop of the wake-up: true exactly when a claim would find something."""
+    server = await queue.server()
+    await queue.add()
+    await queue.database.execute(held_back)
+
+    answer = await beat(queue, server)
+    found = await queue.store.claim(server, ["deck_date_extraction"], 1)
+
+    assert answer is not None
+    assert answer["waiting"] is expected is bool(found)
+
+
+async def test_heartbeat_does_not_count_types_that_the_server_does_not_take(queue: Any) -> None:
+    """Work for others is no reason to look."""
+    server = await queue.server()
+    await queue.add("template_analysis")
+
+    answer = await beat(queue, server)
+
+    assert answer is not None
+    assert not answer["waiting"]
+
+
+async def test_heartbeat_queues_retries_that_are_due(queue: Any) -> None:
+    """Due tasks do not hang on the monitor alone; those that are not due stay."""
+    server = await queue.server()
+    now = await queue.database.fetchval("SELECT reveille_now()")
+    soon = await queue.add(next_retry_at=now + timedelta(minutes=1))
+    late = await queue.add(next_retry_at=now + timedelta(minutes=3))
+    await queue.database.set_now(now + timedelta(minutes=2))
+
+    await beat(queue, server)
+
+    assert await queue.statuses(soon, late) == ["queued", "retry"]
+
+
+async def test_heartbeat_gives_back_a_claim_whose_answer_was_lost(queue: Any) -> None:
+    """A task that is ours in the rows and not in fact goes back, without a spent attempt, after 15 s."""
+    server = await queue.server()
+    task_id = await queue.add()
+    known = await queue.add()
+    claims = await queue.claim(server, 2)
+    await beat(queue, server, claims[1])
+    assert await queue.statuses(task_id, known) == ["processing", "processing"]
+    await queue.database.set_now(claims[0].started_at + timedelta(seconds=16))
+
+    await beat(queue, server, claims[1])
+
+    task = await queue.row(task_id)
+    assert (task["status"], task["attempt"], task["retry_count"]) == ("queued", 0, 0)
+    assert await queue.statuses(known) == ["processing"]

@@ -1,0 +1,104 @@
+"""Autoscaler and heartbeat monitor as real processes with real workers: up from zero, a worker
+that is killed, back to zero.
+"""
+
+import asyncio
+import hashlib
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from autoscaler.providers.launch import identity_of
+from model_stub.server import Stub
+from reveille.testing import Database, eventually
+
+QUICK = {"lone_task_delay_seconds": 0, "look_seconds": 0.5, "process_bound": True}
+
+
+async def add_task(database: Database, deck: bytes, task_type: str, **columns: Any) -> int:
+    document_id = await database.fetchval(
+        "INSERT INTO documents (filename, sha256, size_bytes, content) "
+        "VALUES ('deck.pdf', $1, $2, $3) RETURNING id",
+        hashlib.sha256(deck).hexdigest(),
+        len(deck),
+        deck,
+    )
+    names = "".join(f", {name}" for name in columns)
+    marks = "".join(f", ${n}" for n in range(3, len(columns) + 3))
+    task_id: int = await database.fetchval(
+        f"INSERT INTO processing_queue (document_id, task_type{names}) "  # noqa: S608
+        f"VALUES ($1, $2{marks}) RETURNING id",
+        document_id,
+        task_type,
+        *columns.values(),
+    )
+    return task_id
+
+
+async def until(
+    database: Database, query: str, expected: object, *, within_seconds: float = 30.0
+) -> None:
+    async def reached() -> bool:
+        return bool(await database.fetchval(query) == expected)
+
+    await eventually(reached, within_seconds=within_seconds)
+
+
+async def test_task_brings_a_worker_up_from_zero_and_it_goes_back_to_zero(
+    database: Database, processes: Any, deck: bytes, tmp_path: Path
+) -> None:
+    """A row alone: container, result, container gone, and the autoscaler ends in good order."""
+    settings = {**QUICK, "run_dir": tmp_path / "run", "scale_down_delay_seconds": 1}
+    processes.start("heartbeat_monitor")
+    autoscaler = processes.start("autoscaler", **settings)
+    await add_task(database, deck, "startup_name_extraction")
+    status = "SELECT status FROM processing_queue"
+    await until(database, status, "completed")
+    await until(database, "SELECT state FROM containers", "stopped")
+    row = await database.fetchrow("SELECT name, reason, provider_ref FROM containers")
+    assert row is not None
+    assert (row["name"], row["reason"]) == ("reveille-text-0", "drained: its worker has left")
+    assert identity_of(int(row["provider_ref"])) is None
+    assert await asyncio.to_thread(lambda: autoscaler.stop(wait_seconds=15)) == 0
+
+
+async def test_worker_that_is_killed_loses_its_task_within_five_seconds_and_is_replaced(
+    database: Database, processes: Any, stub: Stub, deck: bytes, tmp_path: Path
+) -> None:
+    """SIGKILL in the middle of a model call: noticed by the connection, finished by a successor."""
+    stub.faults.add("slow", seconds=30, times=1)
+    processes.start("heartbeat_monitor")
+    processes.start("autoscaler", **QUICK, run_dir=tmp_path / "run")
+    await add_task(database, deck, "startup_name_extraction")
+    await until(database, "SELECT current_load FROM processing_servers", 1)
+    pid = int(await database.fetchval("SELECT provider_ref FROM containers"))
+
+    os.kill(pid, signal.SIGKILL)
+    await until(database, "SELECT count(*) FROM task_attempts", 1, within_seconds=5)
+    attempt = await database.fetchrow("SELECT outcome, reason FROM task_attempts")
+    assert attempt == {"outcome": "lost", "reason": "server_lost"}
+    await until(database, "SELECT status FROM processing_queue", "completed")
+    states = [r["state"] for r in await database.fetch("SELECT state FROM containers ORDER BY id")]
+    assert states == ["failed", "ready"]
+
+
+async def test_workers_outlive_an_autoscaler_that_is_killed_and_are_found_again(
+    database: Database, processes: Any, deck: bytes, tmp_path: Path
+) -> None:
+    """Work goes on without the autoscaler; the next one knows what runs and starts nothing twice."""
+    settings = {**QUICK, "process_bound": False, "run_dir": tmp_path / "run"}
+    first = processes.start("autoscaler", **settings)
+    await add_task(database, deck, "startup_name_extraction")
+    await until(database, "SELECT state FROM containers", "ready")
+    pid = int(await database.fetchval("SELECT provider_ref FROM containers"))
+    try:
+        os.kill(first.process.pid, signal.SIGKILL)
+        await until(database, "SELECT status FROM processing_queue", "completed")
+        processes.start("autoscaler", **settings)
+        await until(database, "SELECT epoch FROM leaders", 2)
+        await database.execute("UPDATE containers SET wish = 'drain'")
+        await until(database, "SELECT string_agg(state, ' ') FROM containers", "stopped")
+    finally:
+        if identity_of(pid) is not None:
+            os.kill(pid, signal.SIGKILL)
