@@ -250,8 +250,8 @@ ALTER TABLE task_dependencies
 SELECT reveille_set_aside('task_dependencies', 'no such task',
     'NOT EXISTS (SELECT 1 FROM processing_queue q WHERE q.id = r.dependent_task_id) OR r.depends_on_task_id IS NULL');
 SELECT reveille_set_aside('task_dependencies', 'said twice',
-    'r.ctid <> (SELECT min(e.ctid) FROM task_dependencies e
-                WHERE e.dependent_task_id = r.dependent_task_id AND e.depends_on_task_id = r.depends_on_task_id)');
+    'r.id IN (SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY dependent_task_id, depends_on_task_id ORDER BY id) AS nth
+              FROM task_dependencies) AS said WHERE nth > 1)');
 UPDATE task_dependencies SET dependency_type = 'completion'
 WHERE dependency_type IS NULL OR dependency_type NOT IN ('completion', 'success_only', 'finished');
 UPDATE task_dependencies SET created_at = reveille_now() WHERE created_at IS NULL;

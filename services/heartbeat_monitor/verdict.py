@@ -124,6 +124,11 @@ def _pause(facts: Facts, limits: Limits, *, fit_to_judge: bool, alert: bool) -> 
     eager = busy or missing or alert or not fit_to_judge
     timers = [limits.lease_seconds - server.silent_seconds for server in facts.servers]
     timers += [
+        limits.presence_grace_seconds - s.missing_seconds
+        for s in facts.servers
+        if s.missing_seconds is not None and not s.present
+    ]
+    timers += [
         limits.container_seconds_max[c.state] - c.state_seconds
         for c in facts.containers
         if not c.marked and c.state in limits.container_seconds_max

@@ -5,4 +5,4 @@ from queue_gateway.service import Gateway
 from reveille.lifecycle import main
 
 if __name__ == "__main__":
-    main("queue_gateway", GatewaySettings, Gateway)
+    main("queue-gateway", GatewaySettings, Gateway)

@@ -200,7 +200,7 @@ async def _until_final(
             left_seconds = deadline - clock()
             if left_seconds <= 0 or gone(request):
                 break
-            await happens(subscription.changed, stopping=desk.stopping, seconds=left_seconds)
+            await happens(subscription.changed, desk.stopping, seconds=left_seconds)
             subscription.take()
         return subscription.known
 

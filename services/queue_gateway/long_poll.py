@@ -6,13 +6,15 @@ server that waits needs no other.
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
 
 from queue_gateway.desk import Desk
-from queue_gateway.store import refusing
 from queue_gateway.waiting import gone, happens
+from reveille.database import DATABASE_ERRORS
+from reveille.notifier import SecondLooks
 
 # Well below the silence after which a server counts as lost (30 s).
 LOOK_SECONDS = 10.0
@@ -33,22 +35,47 @@ async def await_task(
     clock = asyncio.get_running_loop().time
     deadline = clock() + wait_seconds
     rung = desk.doorbell.enter()
+    reminder = _Reminder(desk.looks)
     try:
         with desk.seats.seat():
-            # What became ready before the bell was hung up, and what a skipped notification left
-            # unsaid.
-            task = await claim.look_again(deadline)
+            # For what became ready before the bell was hung up; then after each ring anew.
+            reminder.begin()
             while task is None and clock() < deadline and claim.wanted:
                 seconds = min(LOOK_SECONDS, deadline - clock())
-                await happens(rung, stopping=desk.stopping, seconds=seconds)
+                await happens(rung, reminder.due, desk.stopping, seconds=seconds)
+                reminder.due.clear()
                 if rung.is_set():
                     rung.clear()
-                    task = await claim.look() or await claim.look_again(deadline)
-                else:
-                    task = await claim.look()
+                    reminder.begin()
+                task = await claim.look()
             return task
     finally:
+        reminder.end()
         desk.doorbell.leave(rung)
+
+
+class _Reminder:
+    """The second looks after a notification, beside the bell: a new ring need not wait for them."""
+
+    def __init__(self, looks: SecondLooks) -> None:
+        self._looks = looks
+        self._reminding: asyncio.Task[None] | None = None
+        self.due = asyncio.Event()
+
+    def begin(self) -> None:
+        """Remind from now on, until there is nothing more to be found."""
+        self.end()
+        self._reminding = asyncio.create_task(self._remind(), name="second looks")
+
+    def end(self) -> None:
+        """Remind no more."""
+        if self._reminding is not None:
+            self._reminding.cancel()
+
+    async def _remind(self) -> None:
+        with suppress(*DATABASE_ERRORS):  # the next look says that it is away
+            async for _ in self._looks.moments():
+                self.due.set()
 
 
 class _Claim:
@@ -80,18 +107,6 @@ class _Claim:
             if task is not None:
                 await release(self._desk, server_id, task["task_id"], "undelivered")
             raise
-
-    async def look_again(self, deadline: float) -> dict[str, Any] | None:
-        """The looks that are due after a notification, or its absence."""
-        clock = asyncio.get_running_loop().time
-        with refusing():
-            async for _ in self._desk.looks.moments():
-                if clock() >= deadline or not self.wanted:
-                    return None
-                task = await self.look()
-                if task is not None:
-                    return task
-        return None
 
 
 async def release(desk: Desk, server_id: str, task_id: int | None, why: str) -> None:

@@ -26,7 +26,7 @@ from reveille.telemetry import Telemetry
 class Gateway(Service):
     """Serves HTTP; its work is to pass on changes to those who watch."""
 
-    name = "queue_gateway"
+    name = "queue-gateway"
     settings: GatewaySettings
 
     def __init__(self, settings: GatewaySettings, telemetry: Telemetry) -> None:

@@ -74,9 +74,7 @@ async def _tell(
         if not endless and all_final(subscription.known):
             await wire.end(overall(subscription.known))
             return
-        await happens(
-            subscription.changed, stopping=desk.stopping, seconds=desk.settings.beat_seconds
-        )
+        await happens(subscription.changed, desk.stopping, seconds=desk.settings.beat_seconds)
         if subscription.overflowed:
             tasks = await desk.changes.read(subscription.interest)
             subscription.reset(tasks)

@@ -37,9 +37,9 @@ def gone(request: web.Request) -> bool:
     return request.transport is None or request.transport.is_closing()
 
 
-async def happens(event: asyncio.Event, *, stopping: asyncio.Event, seconds: float) -> None:
-    """Return when `event` or `stopping` is set, or when the time is over."""
-    waits = {asyncio.ensure_future(event.wait()), asyncio.ensure_future(stopping.wait())}
+async def happens(*events: asyncio.Event, seconds: float) -> None:
+    """Return when one of the events is set, or when the time is over."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
     try:
         await asyncio.wait(waits, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
     finally:

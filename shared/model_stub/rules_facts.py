@@ -1,6 +1,7 @@
 """Rules for the five extractions: each finds the words that usually surround the fact."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -89,7 +90,10 @@ def company_offering(prompt: str) -> Answer:
     pages = pages_of(prompt)
     name = str(startup_name(prompt)["name"] or "").casefold()
     best: tuple[float, Page, str] | None = None
+    repeated = _repeated_lines(pages)
     for page, sentence in _sentences(pages):
+        if sentence.casefold() in repeated:
+            continue
         score = _offering_score(page, sentence, name)
         if best is None or score > best[0]:
             best = (score, page, sentence)
@@ -101,6 +105,16 @@ def company_offering(prompt: str) -> Answer:
         "citation": _cite(page, sentence),
         "confidence": min(0.9, 0.3 + best[0] / 10),
     }
+
+
+def _repeated_lines(pages: Sequence[Page]) -> set[str]:
+    """Headers and footers: sentences that stand on more than two pages."""
+    seen = Counter(sentence.casefold() for page in pages for sentence in _distinct(page))
+    return {sentence for sentence, count in seen.items() if count > 2}
+
+
+def _distinct(page: Page) -> set[str]:
+    return {sentence for _, sentence in _sentences([page])}
 
 
 def _offering_score(page: Page, sentence: str, name: str) -> float:

@@ -24,7 +24,9 @@ Names = Annotated[tuple[str, ...], NoDecode]  # comma-separated in the environme
 class Settings(BaseSettings):
     """What all services share."""
 
-    model_config = SettingsConfigDict(env_prefix="REVEILLE_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="REVEILLE_", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     database_url: SecretStr = Field(
         validation_alias=AliasChoices("DATABASE_URL", "REVEILLE_DATABASE_URL"),
@@ -58,7 +60,9 @@ class Settings(BaseSettings):
 class DocumentSettings(BaseSettings):
     """Where documents come from and how large they may be (contract, section 4)."""
 
-    model_config = SettingsConfigDict(env_prefix="REVEILLE_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="REVEILLE_", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     document_root: Path | None = None
     document_hosts: Names = Field(

@@ -272,7 +272,7 @@ class WorkerService(Service):
 
     def _on_ready(self, pool: str) -> None:
         if pool == self.task_pool:
-            if self._woken_at is None:
+            if self._woken_at is None and self._accepting and self.slots.free:
                 self._woken_at = time.monotonic()
             self._hear()
 

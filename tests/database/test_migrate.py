@@ -74,7 +74,9 @@ async def test_migrate_takes_an_open_connection(empty_database: Database, folder
         assert not connection.is_closed()
     assert (
         await empty_database.fetchval(
-            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = $1", LOCK_SPACE
+            "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database"
+            " WHERE datname = current_database() AND locktype = 'advisory' AND classid = $1",
+            LOCK_SPACE,
         )
         == 0
     )

@@ -142,6 +142,22 @@ async def test_one_of_several_waiting_servers_gets_the_task(
     assert sorted((a["task_id"] for a in answers), key=str) == [task_id, None, None]
 
 
+async def test_waiting_server_is_woken_at_once_beside_an_old_transaction(
+    gateway: RunningGateway, database: Database
+) -> None:
+    """Second looks that go on because a transaction stays open do not hold up the next wake-up."""
+    async with database.connect() as connection, connection.transaction():
+        await connection.execute("SELECT pg_current_xact_id()")
+        # pauses have grown to seconds when the task comes; the answer does not wait for the next look
+        waiting = asyncio.create_task(ask(gateway, wait_seconds=60))
+        looked = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%settled%'"
+        await eventually(lambda: database.fetchval(looked))
+        task_id = await database.fetchval(INSERT)
+        answer = await asyncio.wait_for(waiting, 1)
+
+    assert answer["task_id"] == task_id
+
+
 async def test_client_that_hung_up_while_waiting_gets_no_task(
     gateway: RunningGateway, database: Database
 ) -> None:

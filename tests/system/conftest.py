@@ -86,9 +86,4 @@ async def processes(database: Database, stub: Stub, tmp_path: Path) -> AsyncIter
 @pytest.fixture
 def deck() -> bytes:
     """An eleven-page deck of the project's own."""
-    example = Path(__file__).parents[2] / "examples" / "cardiosense_pitch.pdf"
-    return (
-        example.read_bytes()
-        if example.exists()
-        else Path("/work/shared/decks/template_pitch_short.pdf").read_bytes()
-    )
+    return (Path(__file__).parents[2] / "examples" / "cardiosense_pitch.pdf").read_bytes()

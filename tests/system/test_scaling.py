@@ -13,7 +13,12 @@ from autoscaler.providers.launch import identity_of
 from model_stub.server import Stub
 from reveille.testing import Database, eventually
 
-QUICK = {"lone_task_delay_seconds": 0, "look_seconds": 0.5, "process_bound": True}
+QUICK = {
+    "lone_task_delay_seconds": 0,
+    "look_seconds": 0.5,
+    "process_bound": True,
+    "drain_seconds": 2,
+}
 
 
 async def add_task(database: Database, deck: bytes, task_type: str, **columns: Any) -> int:
@@ -72,6 +77,7 @@ async def test_worker_that_is_killed_loses_its_task_within_five_seconds_and_is_r
     processes.start("autoscaler", **QUICK, run_dir=tmp_path / "run")
     await add_task(database, deck, "startup_name_extraction")
     await until(database, "SELECT current_load FROM processing_servers", 1)
+    await until(database, "SELECT state FROM containers", "ready")
     pid = int(await database.fetchval("SELECT provider_ref FROM containers"))
 
     os.kill(pid, signal.SIGKILL)

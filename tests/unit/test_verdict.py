@@ -44,6 +44,13 @@ def test_worker_without_its_connection_is_lost_only_after_the_grace(
     assert verdict.pause_seconds <= LIMITS.tick_seconds
 
 
+def test_grace_is_slept_for_to_the_moment() -> None:
+    """Five seconds to another attempt leave no room for a tick too many."""
+    gone = server(has_presence=True, present=False, missing_seconds=2.9)
+    pause = judge(Facts(servers=(gone,), processing=1), LIMITS).pause_seconds
+    assert pause == pytest.approx(0.1)
+
+
 def test_worker_whose_connection_is_back_is_forgiven() -> None:
     """A reconnection ends the grace, whatever it had reached."""
     back = server(has_presence=True, present=True, missing_seconds=9.0)

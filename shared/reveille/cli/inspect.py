@@ -55,7 +55,7 @@ def tasks(
         "created_at",
         "last_error",
     ]
-    show(rows, as_json=as_json, title="tasks", columns=columns)
+    show(rows, as_json=as_json, title="tasks", columns=columns, one_line=True)
 
 
 def task(task_id: int, as_json: Json = False) -> None:
@@ -116,7 +116,7 @@ def servers(as_json: Json = False) -> None:
         "last_heartbeat, container_id, http_url, version FROM processing_servers ORDER BY status, id"
     )
     columns = ["id", "server_type", "status", "load", "slots", "last_heartbeat", "status_reason"]
-    show(rows, as_json=as_json, title="servers", columns=columns)
+    show(rows, as_json=as_json, title="servers", columns=columns, one_line=True)
 
 
 def costs(as_json: Json = False) -> None:

@@ -21,32 +21,32 @@ async def show_results(connection: Connection, document_id: int) -> None:
     if results is None:
         console.print("[dim]no results[/dim]")
         return
+    wide = max(console.width, 80)
     feedback = {row["slide_number"]: row for row in results["feedback"]}
     slides = [
         {
             "slide": row["slide_number"],
-            "title": _short(row["title"], 40),
+            "title": _short(row["title"], 26),
             "type": row["slide_type"],
-            "description": _short(row["description"], 60),
-            "feedback": _short((feedback.get(row["slide_number"]) or {}).get("feedback_text"), 50),
+            "feedback": _short(
+                (feedback.get(row["slide_number"]) or {}).get("feedback_text"), wide - 50
+            ),
         }
         for row in results["slides"]
     ]
-    show(slides, as_json=False, title="slides")
+    show(slides, as_json=False, title="slides", one_line=True)
     console.print()
     extractions = [
         {
-            "kind": kind,
-            "value": _short(row["value"], 60),
-            "normalised": row["normalized_value"],
-            "unit": row["unit"],
+            "kind": kind.replace("_", " "),
+            "value": _short(row["value"], wide // 3),
             "page": row["evidence_page"],
-            "quote": _short(row["evidence_quote"], 50),
+            "evidence": _short(row["evidence_quote"], wide // 3 - 10),
             "verified": row["evidence_verified"],
         }
         for kind, row in sorted(results["extractions"].items())
     ]
-    show(extractions, as_json=False, title="extractions")
+    show(extractions, as_json=False, title="extractions", one_line=True)
     _show_template(results["template_analysis"])
     for kind, row in sorted(results["specialized"].items()):
         console.print()

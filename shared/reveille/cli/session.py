@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 console = Console(highlight=False)
 
+COLUMN_WIDTH_MIN = 20  # of a table cut to one line a row: short columns stay whole
+
 
 def database_url(*, required: bool = True) -> str | None:
     """DATABASE_URL, else the database of a `reveille up` that runs in this folder."""
@@ -73,8 +75,9 @@ def show(
     title: str,
     empty: str = "nothing",
     columns: Sequence[str] | None = None,
+    one_line: bool = False,
 ) -> None:
-    """Print rows. JSON has every field; the table has `columns`."""
+    """Print rows. JSON has every field; the table has `columns`, cut to `one_line` a row if asked."""
     if as_json:
         typer.echo(json.dumps([dict(row) for row in rows], default=_plain, indent=2))
         return
@@ -84,8 +87,15 @@ def show(
     names = list(columns or rows[0].keys())
     table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for name in names:
+        longest = max(len(cell(row[name]).plain) for row in rows)
         numeric = all(isinstance(row[name], int | float | Decimal | None) for row in rows)
-        table.add_column(name.replace("_", " "), justify="right" if numeric else "left")
+        table.add_column(
+            name.replace("_", " "),
+            justify="right" if numeric else "left",
+            no_wrap=one_line,
+            overflow="ellipsis" if one_line else "fold",
+            min_width=min(longest, COLUMN_WIDTH_MIN) if one_line else None,
+        )
     for row in rows:
         table.add_row(*[cell(row[name]) for name in names])
     console.print(table)
