@@ -15,7 +15,7 @@ def cover(canvas: Canvas, slide: Slide) -> None:
     canvas.box(0, 0, WIDTH, HEIGHT, "dark")
     for radius, fill in ((250, "dark2"), (180, "accent2"), (110, "accent")):
         canvas.circle(850, 120, radius, fill)
-    pulse = [(0, 0), (200, 0), (222, -22), (246, 34), (276, -96), (306, 58), (330, 0), (960, 0)]
+    pulse = [(0, 0), (420, 0), (442, -22), (466, 34), (496, -96), (526, 58), (550, 0), (960, 0)]
     canvas.line([(x, 408 + y) for x, y in pulse], "accent", 3)
     canvas.text(LEFT, 150, slide["title"], size=60, font="bold", colour="paper")
     canvas.text(LEFT, 235, slide["tagline"], size=24, colour="pale", width=560)
@@ -45,18 +45,24 @@ def cards(canvas: Canvas, slide: Slide) -> None:
     items = slide["cards"]
     gap = 20
     width = (INNER - gap * (len(items) - 1)) / len(items)
+    heights = [
+        canvas.height(item["heading"], 21, width - 40, "bold")
+        + canvas.height(item["text"], 17, width - 40)
+        for item in items
+    ]
+    bottom = TOP + 84 + max(heights) + 34
     for index, item in enumerate(items):
         x = LEFT + index * (width + gap)
-        canvas.box(x, TOP + 5, width, 300, "tint", radius=12)
+        canvas.box(x, TOP + 5, width, bottom - TOP - 5, "tint", radius=12)
         canvas.circle(x + 38, TOP + 45, 20, "accent")
         number = str(item.get("mark", index + 1))
         canvas.text(
             x + 18, TOP + 34, number, size=18, font="bold", colour="paper", width=40, align="center"
         )
-        y = canvas.text(x + 20, TOP + 84, item["heading"], size=19, font="bold", width=width - 36)
-        canvas.text(x + 20, y + 8, item["text"], size=15, colour="muted", width=width - 36)
+        y = canvas.text(x + 20, TOP + 84, item["heading"], size=21, font="bold", width=width - 40)
+        canvas.text(x + 20, y + 8, item["text"], size=17, colour="muted", width=width - 40)
     if "conclusion" in slide:
-        canvas.text(LEFT, 455, slide["conclusion"], size=18, font="bold", colour="accent2")
+        canvas.text(LEFT, bottom + 30, slide["conclusion"], size=20, font="bold", colour="accent2")
 
 
 def table(canvas: Canvas, slide: Slide) -> None:
@@ -176,28 +182,28 @@ def team(canvas: Canvas, slide: Slide) -> None:
                 x + 8, y, text, size=size, font=font, colour=colour, width=width - 16,
                 align="center",
             )  # fmt: skip
-    canvas.box(LEFT, 415, INNER, 62, "tint", radius=10)
-    canvas.text(LEFT + 20, 428, slide["advisors"], size=15, width=INNER - 40)
+    canvas.box(LEFT, 415, INNER, 52, "tint", radius=10)
+    canvas.text(LEFT + 20, 432, slide["advisors"], size=15, width=INNER - 40)
 
 
 def ask(canvas: Canvas, slide: Slide) -> None:
     """The round, large, and what it pays for as one divided bar."""
-    canvas.box(LEFT, TOP + 5, 340, 150, "dark", radius=12)
+    canvas.box(LEFT, TOP + 5, 340, 172, "dark", radius=12)
     canvas.text(LEFT + 24, TOP + 25, slide["amount"], size=46, font="bold", colour="paper")
     canvas.text(LEFT + 24, TOP + 92, slide["terms"], size=17, colour="pale", width=300)
     y: float = TOP + 12
     for bullet in slide["bullets"]:
         canvas.circle(440, y + 11, 4, "accent")
         y = canvas.text(458, y, bullet, size=17, width=442) + 12
-    canvas.text(LEFT, 325, "Use of funds", size=19, font="bold")
+    canvas.text(LEFT, 335, "Use of funds", size=19, font="bold")
     x: float = LEFT
     fills = ("accent2", "accent", "dark2", "pale")
     for use, fill in zip(slide["uses"], fills, strict=False):
         width = INNER * use["percent"] / 100
         ink = "ink" if fill == "pale" else "paper"
-        canvas.box(x, 360, width, 52, fill)
-        canvas.text(x + 12, 374, f"{use['percent']}%", size=20, font="bold", colour=ink)
-        canvas.text(x + 4, 422, use["what"], size=14, colour="muted", width=width - 8)
+        canvas.box(x, 368, width, 52, fill)
+        canvas.text(x + 12, 382, f"{use['percent']}%", size=20, font="bold", colour=ink)
+        canvas.text(x + 4, 430, use["what"], size=14, colour="muted", width=width - 8)
         x += width
 
 

@@ -40,7 +40,9 @@ def make(deck: dict[str, Any]) -> bytes:
             _play(document, canvas, trick)
     for name, text in deck.get("embedded_files", {}).items():
         document.embfile_add(name, text.encode(), filename=name)
-        document.embfile_upd(name, desc=name)
+    for xref in range(1, document.xref_length()):
+        if document.xref_get_key(xref, "Type")[1] == "/EmbeddedFile":
+            document.xref_set_key(xref, "Params", "null")  # it holds the time of day
     if "javascript" in deck:
         script = pymupdf.get_pdf_str(deck["javascript"])
         action = f"<</S/JavaScript/JS{script}>>"

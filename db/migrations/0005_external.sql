@@ -156,7 +156,8 @@ END $$;
 
 -- Tasks whose holder is gone, or holds them for too long, go back; how many did. `dead_workers_max` died with it: a poison task.
 CREATE FUNCTION reveille_recover_tasks(
-    lease_seconds double precision DEFAULT 30, limit_rows integer DEFAULT 1000, dead_workers_max integer DEFAULT 3
+    lease_seconds double precision DEFAULT 30, limit_rows integer DEFAULT 1000, dead_workers_max integer DEFAULT 3,
+    only_server text DEFAULT NULL
 ) RETURNS TABLE (task_id bigint, server_id varchar, fate varchar)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
@@ -170,6 +171,7 @@ BEGIN
                q.lost_count + 1 >= reveille_recover_tasks.dead_workers_max AS poison
         FROM processing_queue q LEFT JOIN processing_servers s ON s.id = q.locked_by
         WHERE q.status = 'processing'
+          AND (reveille_recover_tasks.only_server IS NULL OR q.locked_by = reveille_recover_tasks.only_server)
           AND (q.lock_expires_at < reveille_now()
                OR s.status IN ('lost', 'inactive')
                OR s.last_heartbeat < reveille_now() - make_interval(secs => reveille_recover_tasks.lease_seconds)

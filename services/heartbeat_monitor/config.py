@@ -13,7 +13,7 @@ class MonitorSettings(Settings):
     presence_grace_seconds: NonNegativeFloat = Field(
         3.0, description="a worker's connection may be gone for this long and come back"
     )
-    tick_seconds: PositiveFloat = Field(1.0, description="pause between rounds while tasks run")
+    tick_seconds: PositiveFloat = Field(0.5, description="pause between rounds while tasks run")
     attention_seconds: NonNegativeFloat = Field(
         5.0, description="rounds go on for this long after news: a claim tells nobody"
     )

@@ -23,6 +23,7 @@ Pool = asyncpg.Pool
 
 CONNECT_SECONDS_MAX = 10.0
 CLIENT_GRACE_SECONDS = 5.0  # the server cancels first, and says why
+RELEASE_SECONDS_MAX = 5.0
 RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.05, 5.0
 RETRYING_SECONDS = 60.0
 
@@ -50,6 +51,17 @@ TRANSIENT = (
     asyncpg.SerializationError,
     asyncpg.LockNotAvailableError,
 )
+
+
+class _Pool(asyncpg.Pool):
+    """A pool that does not wait for ever for a connection that hears nothing any more.
+
+    A statement that ran out of time is cancelled on the server, and the driver waits for word of
+    that when the connection is handed back: through a half-open connection it never comes.
+    """
+
+    async def release(self, connection: Any, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncpg's
+        await super().release(connection, timeout=timeout or RELEASE_SECONDS_MAX)
 
 
 async def connect(
@@ -96,12 +108,18 @@ async def connect_pool(
     So whoever needs LISTEN, a session's advisory lock or SET (not SET LOCAL) takes `connect`:
     a pooled connection is handed back without the usual reset, which would cost a round trip.
     """
-    pool: asyncpg.Pool = await asyncpg.create_pool(
+    pool: asyncpg.Pool = await _Pool(
         dsn,
+        connection_class=asyncpg.Connection,
+        record_class=asyncpg.Record,
         min_size=min_size,
         max_size=max_size,
+        max_queries=50_000,  # this and the next as create_pool has them
+        max_inactive_connection_lifetime=300.0,
+        setup=None,
         init=_speak_json,
         reset=_keep_as_is,
+        loop=None,
         **_options(
             application_name,
             statement_seconds_max,

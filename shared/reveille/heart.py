@@ -115,4 +115,8 @@ class Heart:
         if row is not None:
             pulse = Pulse(status=row["status"], lost=frozenset(row["lost"]), waiting=row["waiting"])
         with suppress(RuntimeError):  # the worker's loop is closed: nobody is left to tell
-            self._worker_loop.call_soon_threadsafe(self._on_pulse, pulse)
+            self._worker_loop.call_soon_threadsafe(self._deliver, pulse)
+
+    def _deliver(self, pulse: Pulse | None) -> None:
+        if not self._stopped:  # a late word about an old registration is no word about the new one
+            self._on_pulse(pulse)

@@ -21,8 +21,8 @@ STEPS_MAX = 10_000  # a database that is away for long loses steps, not memory
 
 
 class ProgressReporter:
-    """Collects steps and writes them; `on_lost(task_ids)` hears of tasks that turned out not to be
-    ours.
+    """Collects steps and writes them; `on_lost(lease_tokens)` hears of attempts whose task turned
+    out not to be ours.
     """
 
     def __init__(self, store: Store, *, on_lost: Callable[[frozenset[int]], None]) -> None:
@@ -63,7 +63,7 @@ class ProgressReporter:
                 raise
             finally:
                 self._written_at = time.monotonic()
-        if lost := {step.claim.task_id for step in steps} - ours:
+        if lost := {step.claim.lease_token for step in steps} - ours:
             self._on_lost(frozenset(lost))
 
     def pending(self, task_id: int) -> bool:

@@ -80,7 +80,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pulse:
-    """The answer to a heartbeat."""
+    """The answer to a heartbeat. `lost` are lease tokens."""
 
     status: str
     lost: frozenset[int]
@@ -239,7 +239,10 @@ class Store:
                 entry.has_presence,
                 entry.status,
             )
-            await connection.fetch("SELECT * FROM reveille_recover_tasks()")
+            # Only its own: after an outage the others have not had the time to speak.
+            await connection.fetch(
+                "SELECT * FROM reveille_recover_tasks(only_server => $1)", entry.server_id
+            )
         return Registration(
             server_id=entry.server_id, epoch=row["epoch"], presence_key=row["presence_key"]
         )
@@ -282,10 +285,10 @@ class Store:
     # Progress and checkpoints
 
     async def report(self, steps: Sequence[Step]) -> frozenset[int]:
-        """Write progress: the latest of each task, and every step that asks for a row. The tasks
-        that are still ours.
+        """Write progress: the latest of each attempt, and every step that asks for a row. The lease
+        tokens that still hold.
         """
-        latest = {step.claim.task_id: step for step in steps}
+        latest = {step.claim.lease_token: step for step in steps}
         recorded = [step for step in steps if step.record]
 
         async def attempt() -> frozenset[int]:
@@ -300,7 +303,7 @@ class Store:
                     [_storable(s.name) for s in latest.values()],
                     [_storable(s.message) for s in latest.values()],
                 )
-                return frozenset(row["task_id"] for row in rows)
+                return frozenset(row["lease_token"] for row in rows)
 
         return await retrying(attempt)
 
@@ -319,25 +322,26 @@ class Store:
 
     async def load_checkpoints(self, task_id: int) -> dict[str, Any]:
         """What earlier attempts of the task finished, by key."""
-        rows = await self.pool.fetch(statement("load_checkpoints"), task_id)
+        rows = await retrying(lambda: self.pool.fetch(statement("load_checkpoints"), task_id))
         return {row["key"]: row["value"] for row in rows}
 
     # What handlers read
 
     async def visual_results(self, document_id: int) -> list[dict[str, Any]]:
         """The document's slides as its newest visual analysis saw them."""
-        return [
-            dict(row) for row in await self.pool.fetch(statement("visual_results"), document_id)
-        ]
+        rows = await retrying(lambda: self.pool.fetch(statement("visual_results"), document_id))
+        return [dict(row) for row in rows]
 
     async def load_template(self, template_id: str | None) -> dict[str, Any] | None:
         """The analysis template with its id and name, or None."""
-        row = await self.pool.fetchrow(statement("load_template"), template_id)
+        row = await retrying(lambda: self.pool.fetchrow(statement("load_template"), template_id))
         return None if row is None else {**row["definition"], "id": row["id"], "name": row["name"]}
 
     async def load_document(self, document_id: int) -> bytes | None:
         """The bytes that `documents` holds under this id."""
-        content: bytes | None = await self.pool.fetchval(statement("load_document"), document_id)
+        content: bytes | None = await retrying(
+            lambda: self.pool.fetchval(statement("load_document"), document_id)
+        )
         return content
 
     async def parent_traces(self, task_id: int) -> list[str]:

@@ -47,6 +47,7 @@ DATABASE_PAUSE_SECONDS = 0.5
 MODEL_PAUSE_SECONDS_MAX = 5.0
 PRESENCE_TRIES = 30
 PRESENCE_PAUSE_SECONDS = 0.1
+PRESENCE_RETAKE_SECONDS = 0.5  # well below the monitor's grace
 IDLE_REPORT_SECONDS = 1.0
 CANCEL_SECONDS_MAX = 5.0
 
@@ -92,7 +93,10 @@ class WorkerService(Service):
             observe=self._observe_model,
         )
         self.slots = Slots(settings.slots, on_free=self._tell)
-        self._running: dict[int, Running] = {}
+        self._running: dict[int, Running] = {}  # by lease token: a task may be back, held anew
+        self._stuck: list[tuple[Running, End]] = []  # ends that a locked row or bad results hold up
+        self._stuck_news = asyncio.Event()
+        self._turning = asyncio.Lock()
         self._ends: list[tuple[Running, End]] = []
         self._news = asyncio.Event()
         self._look = (
@@ -107,6 +111,7 @@ class WorkerService(Service):
         self._draining = False  # the server row says so, or SIGTERM
         self._lost_server = asyncio.Event()
         self._looks: asyncio.Task[None] | None = None
+        self._retaking: asyncio.Task[None] | None = None
 
     def model_name(self, task_type_name: str) -> str:
         """The model that the settings name for a task type."""
@@ -144,6 +149,7 @@ class WorkerService(Service):
         helpers = [
             asyncio.create_task(self.reporter.run(), name="progress"),
             asyncio.create_task(self._keep_in_service(), name="service"),
+            asyncio.create_task(self._settle_stuck(), name="stuck ends"),
             turns,
         ]
         try:
@@ -163,7 +169,12 @@ class WorkerService(Service):
         if self.stopping.is_set():
             return
         self._lost_server.clear()
-        registration = await self._register()
+        try:
+            registration = await self._register()
+        except DATABASE_ERRORS as error:
+            log.warning("registration_failed", error=str(error) or type(error).__name__)
+            await self._until_stop(asyncio.sleep(DATABASE_PAUSE_SECONDS), stop)
+            return
         heart = Heart(
             self.settings.dsn,
             registration,
@@ -184,6 +195,7 @@ class WorkerService(Service):
         finally:
             self.registration = None
             self._heart = None
+            self._stop_retaking()
             await heart.stop()
 
     @staticmethod
@@ -230,10 +242,25 @@ class WorkerService(Service):
 
     async def _on_connect(self) -> None:
         if self.registration is not None:
-            key = self.registration.presence_key
-            if not await self.notifier.try_lock(PRESENCE_SPACE, key):
-                log.warning("presence_not_retaken", server_id=self.registration.server_id)
+            self._stop_retaking()
+            self._retaking = asyncio.create_task(
+                self._retake_presence(self.registration), name="presence"
+            )
         self._hear()
+
+    async def _retake_presence(self, registration: Registration) -> None:
+        """Until the lock is ours again: the old connection, half-open, may keep it for a minute
+        and then let go of it, which would look like our death.
+        """
+        with suppress(*DATABASE_ERRORS):  # the connection broke: the next one tries again
+            while not await self.notifier.try_lock(PRESENCE_SPACE, registration.presence_key):
+                log.warning("presence_not_retaken", server_id=registration.server_id)
+                await asyncio.sleep(PRESENCE_RETAKE_SECONDS)
+
+    def _stop_retaking(self) -> None:
+        if self._retaking is not None:
+            self._retaking.cancel()
+            self._retaking = None
 
     async def _keep_in_service(self) -> None:
         """Load the models; then whenever the model server turns out to be away, wait for it and
@@ -278,7 +305,7 @@ class WorkerService(Service):
 
     def _on_cancel(self, payload: str) -> None:
         # A hint: the heartbeat asks which tasks are still ours, and its answer decides.
-        if payload.isdigit() and int(payload) in self._running:
+        if any(str(running.claim.task_id) == payload for running in self._running.values()):
             self._nudge()
 
     def _on_server(self, server_id: str) -> None:
@@ -305,9 +332,9 @@ class WorkerService(Service):
         if pulse.waiting and self.slots.free:
             self._hear()
 
-    def _lose(self, task_ids: frozenset[int]) -> None:
-        for task_id in task_ids:
-            running = self._running.get(task_id)
+    def _lose(self, lease_tokens: frozenset[int]) -> None:
+        for lease_token in lease_tokens:
+            running = self._running.get(lease_token)
             if running is None or running.lost or running.ending:
                 continue
             if running.work is not None:
@@ -332,10 +359,15 @@ class WorkerService(Service):
             self._news.clear()
             ends, self._ends = self._ends, []
             try:
-                await self._turn(ends)
+                async with self._turning:
+                    await self._turn(ends)
             except DATABASE_ERRORS as error:
                 log.warning("turn_failed", error=str(error) or type(error).__name__)
-                self._ends = ends + self._ends
+                if ends and _is_about_an_end(error):
+                    self._stuck += ends
+                    self._stuck_news.set()
+                else:
+                    self._ends = ends + self._ends
                 self._look = True
                 await asyncio.sleep(DATABASE_PAUSE_SECONDS)
                 self._news.set()
@@ -353,14 +385,10 @@ class WorkerService(Service):
         turn = await self.store.turn(
             self.registration, self.task_types, limit, [end for _, end in ends]
         )
-        for running, end in ends:
-            self._running.pop(end.claim.task_id, None)
-            if not running.settled.done():
-                running.settled.set_result(turn.settled.get(end.claim.task_id))
+        self.slots.take_queued(len(turn.claims))
         for claim in turn.claims:
             self._begin(claim)
-        self.slots.take_queued(len(turn.claims))
-        self.slots.give_queued(len(ends))
+        self._ended(ends, turn.settled)
         if turn.claims and woken_at is not None:
             self.telemetry.metrics.wakeup.record(
                 time.monotonic() - woken_at, {"pool": self.task_pool}
@@ -369,12 +397,50 @@ class WorkerService(Service):
             self._look = True  # there was more than room for it
         elif looked and limit:
             self._start_looks()
+
+    def _ended(self, ends: list[tuple[Running, End]], settled: Mapping[int, str]) -> None:
+        """These attempts are over, and so each ended as `settled` says."""
+        for running, end in ends:
+            self._drop(running)
+            if not running.settled.done():
+                running.settled.set_result(settled.get(end.claim.task_id))
+        self.slots.give_queued(len(ends))
+
+    def _drop(self, running: Running) -> None:
+        """It holds nothing any more; soon current_load says so."""
+        self._running.pop(running.claim.lease_token, None)
         if not self._running:
             asyncio.get_running_loop().call_later(IDLE_REPORT_SECONDS, self._report_idle)
 
+    async def _settle_stuck(self) -> None:
+        """Settle one by one what failed as part of a turn, beside the turns: a row that somebody
+        keeps locked holds up its own end only, and results that the database refuses spoil their
+        own attempt only.
+        """
+        while True:
+            await self._stuck_news.wait()
+            self._stuck_news.clear()
+            for running, end in list(self._stuck):
+                try:
+                    turn = await self.store.turn(None, (), 0, [end])
+                except DATABASE_ERRORS as error:
+                    log.warning("end_not_settled", task_id=end.claim.task_id, error=str(error))
+                    if is_refusal(error):
+                        refused = Retry(reason="results_refused", error=f"the database: {error}")
+                        self._stuck[self._stuck.index((running, end))] = (
+                            running,
+                            replace(end, outcome=refused),
+                        )
+                    self._stuck_news.set()
+                    continue
+                self._stuck.remove((running, end))
+                self._ended([(running, end)], turn.settled)
+            if self._stuck:
+                await asyncio.sleep(DATABASE_PAUSE_SECONDS)
+
     def _begin(self, claim: Claim) -> None:
         running = Running(claim)
-        self._running[claim.task_id] = running
+        self._running[claim.lease_token] = running
         running.work = asyncio.create_task(self._attempt(running), name=f"task {claim.task_id}")
 
     def _start_looks(self) -> None:
@@ -477,7 +543,7 @@ class WorkerService(Service):
         """The task is not ours any more: whoever took it has written how this attempt ended."""
         trace.failed("lease_lost", "the task was taken away: cancelled, or its lease was lost")
         log.info("attempt_dropped")
-        self._running.pop(running.claim.task_id, None)
+        self._drop(running)
         self.slots.give_queued(1)
 
     def _observe_model(self, call: ModelCall) -> None:

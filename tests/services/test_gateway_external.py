@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from queue_gateway import long_poll
 from queue_gateway.testing import RunningGateway, running_gateway
+from reveille.notifier import SecondLooks
 from reveille.testing import Database, eventually
 
 INSERT = (
@@ -142,18 +144,17 @@ async def test_one_of_several_waiting_servers_gets_the_task(
     assert sorted((a["task_id"] for a in answers), key=str) == [task_id, None, None]
 
 
-async def test_waiting_server_is_woken_at_once_beside_an_old_transaction(
-    gateway: RunningGateway, database: Database
+async def test_waiting_server_is_woken_by_the_bell_while_second_looks_are_under_way(
+    gateway: RunningGateway, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Second looks that go on because a transaction stays open do not hold up the next wake-up."""
-    async with database.connect() as connection, connection.transaction():
-        await connection.execute("SELECT pg_current_xact_id()")
-        # pauses have grown to seconds when the task comes; the answer does not wait for the next look
-        waiting = asyncio.create_task(ask(gateway, wait_seconds=60))
-        looked = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%settled%'"
-        await eventually(lambda: database.fetchval(looked))
-        task_id = await database.fetchval(INSERT)
-        answer = await asyncio.wait_for(waiting, 1)
+    """Second looks that drag on, as beside an old transaction, do not hold up the next wake-up."""
+    monkeypatch.setattr(SecondLooks, "PAUSES_SECONDS", (3600.0, 3600.0))
+    monkeypatch.setattr(long_poll, "LOOK_SECONDS", 3600.0)
+    waiting = asyncio.create_task(ask(gateway, wait_seconds=60))
+    await eventually(lambda: gateway.service.desk.doorbell._waiters)
+
+    task_id = await database.fetchval(INSERT)
+    answer = await asyncio.wait_for(waiting, 10)
 
     assert answer["task_id"] == task_id
 

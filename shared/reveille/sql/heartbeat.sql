@@ -1,6 +1,6 @@
 -- The server $1 in its registration $2 lives, with $3 tasks running: ids $4, tokens $5. Types it takes: $6.
--- Returns no row when it was declared lost; else its status (an operator may have set draining), the tasks among $4 that
--- are no longer its own, and whether something it could claim waits: the backstop of the wake-up, for no query of its own.
+-- Returns no row when it was declared lost; else its status (an operator may have set draining), the tokens among $5 whose
+-- tasks are no longer its own, and whether something it could claim waits: the backstop of the wake-up, for no query of its own.
 -- Due retries are queued on the way, a few at a time, so that they do not hang on the monitor alone.
 WITH alive AS (
     UPDATE processing_servers SET last_heartbeat = reveille_now(), current_load = $3, updated_at = reveille_now()
@@ -18,7 +18,7 @@ WITH alive AS (
                           ORDER BY next_retry_at LIMIT 50 FOR UPDATE SKIP LOCKED))
 )
 SELECT alive.status,
-    ARRAY(SELECT h.id FROM unnest($4::bigint[], $5::bigint[]) AS h (id, lease_token)
+    ARRAY(SELECT h.lease_token FROM unnest($4::bigint[], $5::bigint[]) AS h (id, lease_token)
           WHERE NOT EXISTS (SELECT 1 FROM processing_queue q
                             WHERE q.id = h.id AND q.lease_token = h.lease_token AND q.status = 'processing')) AS lost,
     EXISTS (SELECT 1 FROM task_types t JOIN pools p ON p.name = t.pool

@@ -1,4 +1,4 @@
--- Progress of running tasks, the latest of each: $1 ids, $2 lease tokens, $3 percentages, $4 steps, $5 messages. Returns the ids that are still ours.
+-- Progress of running tasks, the latest of each: $1 ids, $2 lease tokens, $3 percentages, $4 steps, $5 messages. Returns the tokens that still hold.
 WITH held AS MATERIALIZED (  -- the lock order: ascending ids
     SELECT id FROM processing_queue
     WHERE id = ANY ($1::bigint[]) AND lease_token = ANY ($2::bigint[]) AND status = 'processing'
@@ -9,4 +9,4 @@ UPDATE processing_queue q SET
     last_progress_update = reveille_now()
 FROM unnest($1::bigint[], $2::bigint[], $3::integer[], $4::text[], $5::text[]) AS p (id, lease_token, percentage, step, message)
 WHERE q.id = ANY (ARRAY(SELECT id FROM held)) AND q.id = p.id AND q.lease_token = p.lease_token AND q.status = 'processing'
-RETURNING q.id AS task_id
+RETURNING q.lease_token
