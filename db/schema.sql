@@ -162,13 +162,9 @@ CREATE TABLE processing_queue (
     completed_by character varying(255),
     failure_reason character varying(50),
     cancelled_by_task_id bigint,
-    CONSTRAINT processing_queue_pkey PRIMARY KEY (id),
-    CONSTRAINT processing_queue_options_object CHECK ((jsonb_typeof(processing_options) = 'object'::text)),
-    CONSTRAINT processing_queue_priority_range CHECK (((priority >= 1) AND (priority <= 3))),
-    CONSTRAINT processing_queue_processing_is_leased CHECK ((((status)::text <> 'processing'::text) OR (lease_token IS NOT NULL))),
-    CONSTRAINT processing_queue_progress_range CHECK (((progress_percentage >= 0) AND (progress_percentage <= 100))),
-    CONSTRAINT processing_queue_status_known CHECK (((status)::text = ANY ((ARRAY['blocked'::character varying, 'queued'::character varying, 'processing'::character varying, 'retry'::character varying, 'completed'::character varying, 'failed'::character varying, 'cancelled'::character varying])::text[])))
+    CONSTRAINT processing_queue_pkey PRIMARY KEY (id)
 ) WITH (autovacuum_analyze_scale_factor=0.05, autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_insert_scale_factor=0.1, autovacuum_vacuum_scale_factor=0.02, fillfactor=85);
+CREATE INDEX processing_queue_blocked ON processing_queue USING btree (id) WHERE ((status)::text = 'blocked'::text);
 CREATE INDEX processing_queue_claimable ON processing_queue USING btree (task_type, priority DESC, id) WHERE ((status)::text = 'queued'::text);
 CREATE UNIQUE INDEX processing_queue_dedupe ON processing_queue USING btree (dedupe_key) WHERE ((dedupe_key IS NOT NULL) AND ((status)::text = ANY ((ARRAY['blocked'::character varying, 'queued'::character varying, 'processing'::character varying, 'retry'::character varying])::text[])));
 CREATE INDEX processing_queue_document ON processing_queue USING btree (document_id);
@@ -177,10 +173,9 @@ CREATE INDEX processing_queue_held ON processing_queue USING btree (locked_by) W
 CREATE INDEX processing_queue_revivable ON processing_queue USING btree (cancelled_by_task_id) WHERE (cancelled_by_task_id IS NOT NULL);
 CREATE TRIGGER reveille_10_before_insert BEFORE INSERT ON processing_queue FOR EACH ROW EXECUTE FUNCTION reveille_before_insert();
 CREATE TRIGGER reveille_10_before_update BEFORE UPDATE ON processing_queue FOR EACH ROW WHEN ((((old.status)::text IS DISTINCT FROM (new.status)::text) AND (NOT (old.lease_token IS DISTINCT FROM new.lease_token)))) EXECUTE FUNCTION reveille_before_update();
-CREATE TRIGGER reveille_11_before_unusual_insert BEFORE INSERT ON processing_queue FOR EACH ROW WHEN ((((new.status)::text <> 'queued'::text) OR (new.depends_on IS NOT NULL) OR (new.next_retry_at IS NOT NULL) OR ((new.priority < 1) OR (new.priority > 3)) OR (new.processing_options ? 'depends_on'::text) OR (jsonb_typeof(new.processing_options) <> 'object'::text) OR (new.tracestate IS DISTINCT FROM 'reveille=minted'::text))) EXECUTE FUNCTION reveille_before_unusual_insert();
 CREATE CONSTRAINT TRIGGER reveille_20_after_insert AFTER INSERT ON processing_queue DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION reveille_after_insert();
 CREATE CONSTRAINT TRIGGER reveille_20_after_requeue AFTER UPDATE ON processing_queue DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((((new.status)::text = 'queued'::text) AND ((old.status)::text IS DISTINCT FROM 'queued'::text))) EXECUTE FUNCTION reveille_after_requeue();
-CREATE TRIGGER reveille_30_declare_parents AFTER INSERT ON processing_queue FOR EACH ROW WHEN (((new.depends_on IS NOT NULL) AND ((new.status)::text = 'blocked'::text))) EXECUTE FUNCTION reveille_declare_parents();
+CREATE TRIGGER reveille_30_declare_parents AFTER INSERT ON processing_queue FOR EACH ROW WHEN ((new.depends_on IS NOT NULL)) EXECUTE FUNCTION reveille_declare_parents();
 CREATE TRIGGER reveille_40_after_delete AFTER DELETE ON processing_queue REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION reveille_after_delete();
 CREATE TRIGGER reveille_40_after_update AFTER UPDATE ON processing_queue REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION reveille_after_update();
 
@@ -323,6 +318,7 @@ CREATE TABLE task_types (
     pool character varying(50) NOT NULL,
     max_retries integer DEFAULT 3 NOT NULL,
     timeout_seconds integer DEFAULT 600 NOT NULL,
+    stall_seconds integer DEFAULT 900 NOT NULL,
     default_priority integer DEFAULT 1 NOT NULL,
     paused boolean DEFAULT false NOT NULL,
     description text DEFAULT ''::text NOT NULL,
@@ -331,6 +327,7 @@ CREATE TABLE task_types (
     CONSTRAINT task_types_max_retries_check CHECK ((max_retries >= 0)),
     CONSTRAINT task_types_name_check CHECK (((name)::text ~ '^[a-z][a-z0-9_]*$'::text)),
     CONSTRAINT task_types_pool_fkey FOREIGN KEY (pool) REFERENCES pools(name) ON UPDATE CASCADE,
+    CONSTRAINT task_types_stall_seconds_check CHECK ((stall_seconds > 0)),
     CONSTRAINT task_types_timeout_seconds_check CHECK ((timeout_seconds > 0))
 );
 CREATE TRIGGER reveille_task_type_moved AFTER UPDATE ON task_types FOR EACH ROW WHEN ((((old.pool)::text IS DISTINCT FROM (new.pool)::text) OR (old.paused AND (NOT new.paused)))) EXECUTE FUNCTION reveille_task_type_moved();
@@ -661,19 +658,20 @@ END $function$;
 CREATE OR REPLACE FUNCTION reveille_after_insert()
  RETURNS trigger
  LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'public', 'pg_temp'
 AS $function$
 BEGIN
     IF NEW.status = 'queued' THEN
-        IF NEW.priority = 3 OR pg_try_advisory_xact_lock(5395020, hashtext(NEW.pool)) THEN
-            PERFORM pg_notify('task_ready', NEW.pool);
+        IF NEW.priority = 3 OR pg_catalog.pg_try_advisory_xact_lock(5395020, pg_catalog.hashtext(NEW.pool)) THEN
+            PERFORM pg_catalog.pg_notify('task_ready', NEW.pool);
         END IF;
     ELSIF NEW.status = 'retry' THEN
-        PERFORM reveille_wake_timer();
+        IF pg_catalog.pg_try_advisory_xact_lock(5395020, 1) THEN
+            PERFORM pg_catalog.pg_notify('timer_changed', '');
+        END IF;
     END IF;
-    IF reveille_somebody_listens() THEN
-        PERFORM reveille_say_changed(NEW.id, NEW.status, NEW.progress_percentage);
+    IF NOT (pg_catalog.pg_try_advisory_lock_shared(5395020, 2) AND pg_catalog.pg_advisory_unlock_shared(5395020, 2)) THEN
+        PERFORM pg_catalog.pg_notify('task_changed', pg_catalog.json_build_object(
+            'id', NEW.id, 'status', NEW.status, 'progress', NEW.progress_percentage)::text);
     END IF;
     RETURN NULL;
 END $function$;
@@ -701,15 +699,24 @@ DECLARE
     ended bigint[];
     revived bigint[];
     waits boolean;
+    are_sound boolean;
 BEGIN
-    SELECT array_agg(n.id) FILTER (WHERE n.status = 'completed' OR n.status IN ('failed', 'cancelled')
-                                     AND o.status NOT IN ('completed', 'failed', 'cancelled')),
+    SELECT array_agg(n.id) FILTER (WHERE n.status <> o.status AND (n.status = 'completed' OR n.status IN ('failed', 'cancelled')
+                                     AND o.status NOT IN ('completed', 'failed', 'cancelled'))),
            array_agg(n.id) FILTER (WHERE o.status IN ('failed', 'cancelled') AND n.status NOT IN ('failed', 'cancelled')),
-           bool_or(n.status = 'retry')
-    INTO ended, revived, waits
-    FROM new_rows n JOIN old_rows o USING (id)
-    WHERE n.status <> o.status;
+           bool_or(n.status = 'retry' AND o.status <> 'retry'),
+           bool_and(n.status IN ('blocked', 'queued', 'processing', 'retry', 'completed', 'failed', 'cancelled')
+                    AND n.priority BETWEEN 1 AND 3 AND n.progress_percentage BETWEEN 0 AND 100
+                    AND jsonb_typeof(n.processing_options) = 'object' AND (n.status <> 'processing' OR n.lease_token IS NOT NULL))
+    INTO ended, revived, waits, are_sound
+    FROM new_rows n JOIN old_rows o USING (id);
 
+    IF NOT are_sound THEN
+        PERFORM reveille_refuse_row(n) FROM new_rows n
+        WHERE n.status NOT IN ('blocked', 'queued', 'processing', 'retry', 'completed', 'failed', 'cancelled')
+           OR n.priority NOT BETWEEN 1 AND 3 OR n.progress_percentage NOT BETWEEN 0 AND 100
+           OR jsonb_typeof(n.processing_options) <> 'object' OR (n.status = 'processing' AND n.lease_token IS NULL);
+    END IF;
     IF revived IS NOT NULL THEN  -- first: a failed task that is set to completed revives and then frees its dependents
         PERFORM reveille_parents_revived(revived);
         PERFORM reveille_release(revived);
@@ -787,24 +794,76 @@ CREATE OR REPLACE FUNCTION reveille_before_insert()
  SECURITY DEFINER
  SET search_path TO 'public', 'pg_temp'
 AS $function$
+DECLARE
+    random_id text;
+    is_history boolean;
 BEGIN
-    SELECT t.pool, coalesce(NEW.priority, t.default_priority), coalesce(NEW.max_retries, t.max_retries),
-           coalesce(NEW.retry_count, 0), coalesce(NEW.error_count, 0), coalesce(NEW.progress_percentage, 0),
-           -- JSON null is what some libraries write for "nothing"
-           coalesce(nullif(NEW.processing_options, 'null'), '{}'), coalesce(NEW.status, 'queued'),
-           -- the database's clock, whatever zone the client thinks it is in; history brought along keeps its times
-           CASE WHEN NEW.status IN ('completed', 'failed', 'cancelled') THEN coalesce(NEW.created_at, clock.now) ELSE clock.now END,
-           clock.now,
-           CASE WHEN NEW.traceparent IS NULL THEN reveille_mint_traceparent() ELSE NEW.traceparent END,
-           CASE WHEN NEW.traceparent IS NULL THEN 'reveille=minted' ELSE NEW.tracestate END
-    INTO NEW.pool, NEW.priority, NEW.max_retries, NEW.retry_count, NEW.error_count, NEW.progress_percentage,
-         NEW.processing_options, NEW.status, NEW.created_at, NEW.claimable_at, NEW.traceparent, NEW.tracestate
-    FROM task_types t, (SELECT reveille_now() AS now) AS clock
-    WHERE t.name = NEW.task_type;
+    SELECT t.pool, coalesce(NEW.max_retries, t.max_retries), coalesce(NEW.priority, t.default_priority), reveille_now()
+    INTO NEW.pool, NEW.max_retries, NEW.priority, NEW.claimable_at
+    FROM task_types t WHERE t.name = NEW.task_type;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'unknown task_type "%"', NEW.task_type USING
             ERRCODE = 'check_violation',
             HINT = 'Known task types: ' || (SELECT string_agg(name, ', ' ORDER BY name) FROM task_types);
+    END IF;
+    IF NEW.traceparent IS NULL
+       OR NEW.traceparent !~ '^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?$'
+       OR (NEW.traceparent LIKE '00-%' AND length(NEW.traceparent) <> 55) THEN
+        random_id := encode(uuid_send(gen_random_uuid()), 'hex');
+        NEW.traceparent := '00-' || random_id || '-' || right(random_id, 16) || '-01';
+        NEW.tracestate := 'reveille=minted';
+    END IF;
+    IF NEW.status = 'queued' AND NEW.priority BETWEEN 1 AND 3 AND NEW.depends_on IS NULL AND NEW.next_retry_at IS NULL
+       AND jsonb_typeof(NEW.processing_options) = 'object' AND NOT NEW.processing_options ? 'depends_on'
+       AND NEW.progress_percentage = 0 AND NEW.retry_count + NEW.error_count IS NOT NULL THEN
+        NEW.created_at := NEW.claimable_at;  -- the database's clock, whatever zone the client thinks it is in
+        RETURN NEW;
+    END IF;
+
+    IF NEW.priority NOT BETWEEN 1 AND 3 THEN
+        RAISE EXCEPTION 'priority must be 1 (normal), 2 (high) or 3 (critical), not %', NEW.priority
+            USING ERRCODE = 'check_violation';
+    END IF;
+    NEW.status := coalesce(NEW.status, 'queued');
+    NEW.retry_count := coalesce(NEW.retry_count, 0);
+    NEW.error_count := coalesce(NEW.error_count, 0);
+    NEW.progress_percentage := coalesce(NEW.progress_percentage, 0);
+    IF NEW.progress_percentage NOT BETWEEN 0 AND 100 THEN
+        RAISE EXCEPTION 'progress_percentage must be between 0 and 100, not %', NEW.progress_percentage
+            USING ERRCODE = 'check_violation';
+    END IF;
+    -- JSON null is what some libraries write for "nothing"
+    NEW.processing_options := coalesce(nullif(NEW.processing_options, 'null'), '{}');
+    IF jsonb_typeof(NEW.processing_options) = 'string' THEN
+        NEW.processing_options := reveille_parse_object(NEW.processing_options #>> '{}');
+    END IF;
+    IF jsonb_typeof(NEW.processing_options) <> 'object' THEN
+        RAISE EXCEPTION 'processing_options must be a JSON object, not %', jsonb_typeof(NEW.processing_options)
+            USING ERRCODE = 'check_violation';
+    END IF;
+
+    is_history := NEW.status IN ('completed', 'failed', 'cancelled');  -- brought along: it keeps its times
+    NEW.created_at := CASE WHEN is_history THEN coalesce(NEW.created_at, NEW.claimable_at) ELSE NEW.claimable_at END;
+    IF is_history THEN
+        NEW.claimable_at := NULL;
+        NEW.completed_at := coalesce(NEW.completed_at, NEW.created_at);
+        RETURN NEW;
+    END IF;
+    NEW.depends_on := reveille_parents(NEW.depends_on, NEW.processing_options);
+    IF NEW.status = 'processing' THEN
+        NEW.lease_token := nextval('reveille_lease_token');
+        NEW.started_at := coalesce(NEW.started_at, NEW.created_at);
+        NEW.lock_expires_at := coalesce(NEW.lock_expires_at, NEW.created_at + make_interval(
+            secs => (SELECT timeout_seconds FROM task_types WHERE name = NEW.task_type)));
+    ELSIF NEW.depends_on IS NOT NULL THEN
+        NEW.status := 'blocked';
+        NEW.claimable_at := NULL;
+    ELSIF NEW.next_retry_at > NEW.created_at THEN
+        NEW.status := 'retry';
+        NEW.claimable_at := NULL;
+    ELSE
+        NEW.status := 'queued';
+        NEW.next_retry_at := NULL;
     END IF;
     RETURN NEW;
 END $function$;
@@ -829,54 +888,6 @@ CREATE OR REPLACE FUNCTION reveille_before_step()
 AS $function$
 BEGIN
     NEW.created_at := reveille_now();
-    RETURN NEW;
-END $function$;
-
-CREATE OR REPLACE FUNCTION reveille_before_unusual_insert()
- RETURNS trigger
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'public', 'pg_temp'
-AS $function$
-BEGIN
-    IF NEW.priority NOT BETWEEN 1 AND 3 THEN
-        RAISE EXCEPTION 'priority must be 1 (normal), 2 (high) or 3 (critical), not %', NEW.priority
-            USING ERRCODE = 'check_violation';
-    END IF;
-    IF jsonb_typeof(NEW.processing_options) = 'string' THEN
-        NEW.processing_options := reveille_parse_object(NEW.processing_options #>> '{}');
-    END IF;
-    IF jsonb_typeof(NEW.processing_options) <> 'object' THEN
-        RAISE EXCEPTION 'processing_options must be a JSON object, not %', jsonb_typeof(NEW.processing_options)
-            USING ERRCODE = 'check_violation';
-    END IF;
-    IF NEW.traceparent !~ '^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?$'
-       OR (NEW.traceparent LIKE '00-%' AND length(NEW.traceparent) <> 55) THEN
-        NEW.traceparent := reveille_mint_traceparent();
-        NEW.tracestate := 'reveille=minted';
-    END IF;
-
-    IF NEW.status IN ('completed', 'failed', 'cancelled') THEN
-        NEW.claimable_at := NULL;
-        NEW.completed_at := coalesce(NEW.completed_at, NEW.created_at);
-        RETURN NEW;
-    END IF;
-    NEW.depends_on := reveille_parents(NEW.depends_on, NEW.processing_options);
-    IF NEW.status = 'processing' THEN
-        NEW.lease_token := nextval('reveille_lease_token');
-        NEW.started_at := coalesce(NEW.started_at, NEW.created_at);
-        NEW.lock_expires_at := coalesce(NEW.lock_expires_at, NEW.created_at + make_interval(
-            secs => (SELECT timeout_seconds FROM task_types WHERE name = NEW.task_type)));
-    ELSIF NEW.depends_on IS NOT NULL THEN
-        NEW.status := 'blocked';
-        NEW.claimable_at := NULL;
-    ELSIF NEW.next_retry_at > NEW.created_at THEN
-        NEW.status := 'retry';
-        NEW.claimable_at := NULL;
-    ELSE
-        NEW.status := 'queued';
-        NEW.next_retry_at := NULL;
-    END IF;
     RETURN NEW;
 END $function$;
 
@@ -1005,9 +1016,11 @@ CREATE OR REPLACE FUNCTION reveille_declare_parents()
  SET search_path TO 'public', 'pg_temp'
 AS $function$
 BEGIN
-    INSERT INTO task_dependencies (dependent_task_id, depends_on_task_id)
-    SELECT NEW.id, parent FROM unnest(NEW.depends_on) AS parent ORDER BY parent
-    ON CONFLICT DO NOTHING;
+    IF NEW.status = 'blocked' THEN
+        INSERT INTO task_dependencies (dependent_task_id, depends_on_task_id)
+        SELECT NEW.id, parent FROM unnest(NEW.depends_on) AS parent ORDER BY parent
+        ON CONFLICT DO NOTHING;
+    END IF;
     RETURN NULL;
 END $function$;
 
@@ -1016,11 +1029,6 @@ CREATE OR REPLACE FUNCTION reveille_lock_space()
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 RETURN 5395020;
-
-CREATE OR REPLACE FUNCTION reveille_mint_traceparent()
- RETURNS text
- LANGUAGE sql
-RETURN (((('00-'::text || replace((gen_random_uuid())::text, '-'::text, ''::text)) || '-'::text) || "right"(replace((gen_random_uuid())::text, '-'::text, ''::text), 16)) || '-01'::text);
 
 CREATE OR REPLACE FUNCTION reveille_now()
  RETURNS timestamp with time zone
@@ -1144,7 +1152,7 @@ BEGIN
     RETURN NULL;
 END $function$;
 
-CREATE OR REPLACE FUNCTION reveille_recover_tasks(lease_seconds double precision DEFAULT 30, limit_rows integer DEFAULT 1000, dead_workers_max integer DEFAULT 3)
+CREATE OR REPLACE FUNCTION reveille_recover_tasks(lease_seconds double precision DEFAULT 30, limit_rows integer DEFAULT 1000, dead_workers_max integer DEFAULT 3, only_server text DEFAULT NULL::text)
  RETURNS TABLE(task_id bigint, server_id character varying, fate character varying)
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -1161,6 +1169,7 @@ BEGIN
                q.lost_count + 1 >= reveille_recover_tasks.dead_workers_max AS poison
         FROM processing_queue q LEFT JOIN processing_servers s ON s.id = q.locked_by
         WHERE q.status = 'processing'
+          AND (reveille_recover_tasks.only_server IS NULL OR q.locked_by = reveille_recover_tasks.only_server)
           AND (q.lock_expires_at < reveille_now()
                OR s.status IN ('lost', 'inactive')
                OR s.last_heartbeat < reveille_now() - make_interval(secs => reveille_recover_tasks.lease_seconds)
@@ -1188,6 +1197,24 @@ BEGIN
             ELSE format('server %s stopped answering while working on it', l.locked_by) END
     FROM lost l WHERE q.id = ANY (ARRAY(SELECT id FROM lost)) AND q.id = l.id
     RETURNING q.id, l.locked_by, q.status;
+END $function$;
+
+CREATE OR REPLACE FUNCTION reveille_refuse_row(task processing_queue)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    RAISE EXCEPTION '%', CASE
+        WHEN task.priority NOT BETWEEN 1 AND 3 THEN
+            format('priority must be 1 (normal), 2 (high) or 3 (critical), not %s', task.priority)
+        WHEN task.progress_percentage NOT BETWEEN 0 AND 100 THEN
+            format('progress_percentage must be between 0 and 100, not %s', task.progress_percentage)
+        WHEN jsonb_typeof(task.processing_options) <> 'object' THEN
+            format('processing_options must be a JSON object, not %s', jsonb_typeof(task.processing_options))
+        WHEN task.status = 'processing' THEN 'a task in processing needs a lease_token'
+        ELSE format('unknown status "%s" (processing_queue_status_known)', task.status) END
+        USING ERRCODE = 'check_violation', TABLE = 'processing_queue',
+              HINT = 'Statuses: blocked, queued, processing, retry, completed, failed, cancelled';
 END $function$;
 
 CREATE OR REPLACE FUNCTION reveille_release(children bigint[])

@@ -11,9 +11,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from reveille.testing import Database, Databases
 from reveille.testing_server import PostgresServer, choose_server
+
+# How long an example takes says how busy the machine is; pytest-timeout ends what hangs.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 SERVER = pytest.StashKey[PostgresServer]()
 

@@ -24,10 +24,6 @@ BEGIN
     RETURN true;
 END $$;
 
-CREATE FUNCTION reveille_mint_traceparent() RETURNS text
-LANGUAGE sql VOLATILE
-RETURN '00-' || replace(gen_random_uuid()::text, '-', '') || '-' || right(replace(gen_random_uuid()::text, '-', ''), 16) || '-01';
-
 -- processing_options.depends_on, as the existing backend writes it: one id or a list.
 CREATE FUNCTION reveille_parents(declared bigint[], options jsonb) RETURNS bigint[]
 LANGUAGE plpgsql IMMUTABLE AS $$
@@ -52,42 +48,52 @@ END $$;
 
 -- INSERT: check, fill in, decide the first state ------------------------------------------------------------------
 
--- Every row, in one look-up: a plpgsql expression costs about a microsecond per transaction, so there are few of them.
+-- One function for every row. What an autocommitted INSERT pays for here is not the work but its preparation, which Postgres
+-- repeats in each statement and transaction: the text of a CHECK constraint or a WHEN clause is parsed anew (the five CHECKs
+-- and two WHENs that stood here once were as dear as the INSERT itself), SET search_path and each plpgsql expression cost a
+-- little. So the usual row gets one look-up and one condition; everything else comes after the first RETURN.
 CREATE FUNCTION reveille_before_insert() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    random_id text;
+    is_history boolean;
 BEGIN
-    SELECT t.pool, coalesce(NEW.priority, t.default_priority), coalesce(NEW.max_retries, t.max_retries),
-           coalesce(NEW.retry_count, 0), coalesce(NEW.error_count, 0), coalesce(NEW.progress_percentage, 0),
-           -- JSON null is what some libraries write for "nothing"
-           coalesce(nullif(NEW.processing_options, 'null'), '{}'), coalesce(NEW.status, 'queued'),
-           -- the database's clock, whatever zone the client thinks it is in; history brought along keeps its times
-           CASE WHEN NEW.status IN ('completed', 'failed', 'cancelled') THEN coalesce(NEW.created_at, clock.now) ELSE clock.now END,
-           clock.now,
-           CASE WHEN NEW.traceparent IS NULL THEN reveille_mint_traceparent() ELSE NEW.traceparent END,
-           CASE WHEN NEW.traceparent IS NULL THEN 'reveille=minted' ELSE NEW.tracestate END
-    INTO NEW.pool, NEW.priority, NEW.max_retries, NEW.retry_count, NEW.error_count, NEW.progress_percentage,
-         NEW.processing_options, NEW.status, NEW.created_at, NEW.claimable_at, NEW.traceparent, NEW.tracestate
-    FROM task_types t, (SELECT reveille_now() AS now) AS clock
-    WHERE t.name = NEW.task_type;
+    SELECT t.pool, coalesce(NEW.max_retries, t.max_retries), coalesce(NEW.priority, t.default_priority), reveille_now()
+    INTO NEW.pool, NEW.max_retries, NEW.priority, NEW.claimable_at
+    FROM task_types t WHERE t.name = NEW.task_type;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'unknown task_type "%"', NEW.task_type USING
             ERRCODE = 'check_violation',
             HINT = 'Known task types: ' || (SELECT string_agg(name, ', ' ORDER BY name) FROM task_types);
     END IF;
-    RETURN NEW;
-END $$;
+    IF NEW.traceparent IS NULL
+       OR NEW.traceparent !~ '^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?$'
+       OR (NEW.traceparent LIKE '00-%' AND length(NEW.traceparent) <> 55) THEN
+        random_id := encode(uuid_send(gen_random_uuid()), 'hex');
+        NEW.traceparent := '00-' || random_id || '-' || right(random_id, 16) || '-01';
+        NEW.tracestate := 'reveille=minted';
+    END IF;
+    IF NEW.status = 'queued' AND NEW.priority BETWEEN 1 AND 3 AND NEW.depends_on IS NULL AND NEW.next_retry_at IS NULL
+       AND jsonb_typeof(NEW.processing_options) = 'object' AND NOT NEW.processing_options ? 'depends_on'
+       AND NEW.progress_percentage = 0 AND NEW.retry_count + NEW.error_count IS NOT NULL THEN
+        NEW.created_at := NEW.claimable_at;  -- the database's clock, whatever zone the client thinks it is in
+        RETURN NEW;
+    END IF;
 
-CREATE TRIGGER reveille_10_before_insert BEFORE INSERT ON processing_queue
-    FOR EACH ROW EXECUTE FUNCTION reveille_before_insert();
-
--- Rows that are not simply claimable at once: the WHEN clause is evaluated on the row as the trigger above left it.
-CREATE FUNCTION reveille_before_unusual_insert() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
-BEGIN
     IF NEW.priority NOT BETWEEN 1 AND 3 THEN
         RAISE EXCEPTION 'priority must be 1 (normal), 2 (high) or 3 (critical), not %', NEW.priority
             USING ERRCODE = 'check_violation';
     END IF;
+    NEW.status := coalesce(NEW.status, 'queued');
+    NEW.retry_count := coalesce(NEW.retry_count, 0);
+    NEW.error_count := coalesce(NEW.error_count, 0);
+    NEW.progress_percentage := coalesce(NEW.progress_percentage, 0);
+    IF NEW.progress_percentage NOT BETWEEN 0 AND 100 THEN
+        RAISE EXCEPTION 'progress_percentage must be between 0 and 100, not %', NEW.progress_percentage
+            USING ERRCODE = 'check_violation';
+    END IF;
+    -- JSON null is what some libraries write for "nothing"
+    NEW.processing_options := coalesce(nullif(NEW.processing_options, 'null'), '{}');
     IF jsonb_typeof(NEW.processing_options) = 'string' THEN
         NEW.processing_options := reveille_parse_object(NEW.processing_options #>> '{}');
     END IF;
@@ -95,13 +101,10 @@ BEGIN
         RAISE EXCEPTION 'processing_options must be a JSON object, not %', jsonb_typeof(NEW.processing_options)
             USING ERRCODE = 'check_violation';
     END IF;
-    IF NEW.traceparent !~ '^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?$'
-       OR (NEW.traceparent LIKE '00-%' AND length(NEW.traceparent) <> 55) THEN
-        NEW.traceparent := reveille_mint_traceparent();
-        NEW.tracestate := 'reveille=minted';
-    END IF;
 
-    IF NEW.status IN ('completed', 'failed', 'cancelled') THEN
+    is_history := NEW.status IN ('completed', 'failed', 'cancelled');  -- brought along: it keeps its times
+    NEW.created_at := CASE WHEN is_history THEN coalesce(NEW.created_at, NEW.claimable_at) ELSE NEW.claimable_at END;
+    IF is_history THEN
         NEW.claimable_at := NULL;
         NEW.completed_at := coalesce(NEW.completed_at, NEW.created_at);
         RETURN NEW;
@@ -125,12 +128,8 @@ BEGIN
     RETURN NEW;
 END $$;
 
-CREATE TRIGGER reveille_11_before_unusual_insert BEFORE INSERT ON processing_queue
-    FOR EACH ROW WHEN (
-        NEW.status <> 'queued' OR NEW.depends_on IS NOT NULL OR NEW.next_retry_at IS NOT NULL
-        OR NEW.priority NOT BETWEEN 1 AND 3 OR NEW.processing_options ? 'depends_on'
-        OR jsonb_typeof(NEW.processing_options) <> 'object' OR NEW.tracestate IS DISTINCT FROM 'reveille=minted')
-    EXECUTE FUNCTION reveille_before_unusual_insert();
+CREATE TRIGGER reveille_10_before_insert BEFORE INSERT ON processing_queue
+    FOR EACH ROW EXECUTE FUNCTION reveille_before_insert();
 
 -- Wake-up ---------------------------------------------------------------------------------------------------------
 -- A NOTIFY takes one cluster-wide lock until its commit is on disk, so transactions that notify commit one at a time
@@ -150,18 +149,23 @@ CREATE FUNCTION reveille_say_changed(task_id bigint, new_status varchar, progres
 LANGUAGE sql
 RETURN pg_notify('task_changed', json_build_object('id', task_id, 'status', new_status, 'progress', progress)::text);
 
+-- Names nothing but built-in functions and so needs neither its owner's rights nor a search_path of its own. The second
+-- condition is reveille_somebody_listens() written out.
 CREATE FUNCTION reveille_after_insert() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW.status = 'queued' THEN
-        IF NEW.priority = 3 OR pg_try_advisory_xact_lock(5395020, hashtext(NEW.pool)) THEN
-            PERFORM pg_notify('task_ready', NEW.pool);
+        IF NEW.priority = 3 OR pg_catalog.pg_try_advisory_xact_lock(5395020, pg_catalog.hashtext(NEW.pool)) THEN
+            PERFORM pg_catalog.pg_notify('task_ready', NEW.pool);
         END IF;
     ELSIF NEW.status = 'retry' THEN
-        PERFORM reveille_wake_timer();
+        IF pg_catalog.pg_try_advisory_xact_lock(5395020, 1) THEN
+            PERFORM pg_catalog.pg_notify('timer_changed', '');
+        END IF;
     END IF;
-    IF reveille_somebody_listens() THEN
-        PERFORM reveille_say_changed(NEW.id, NEW.status, NEW.progress_percentage);
+    IF NOT (pg_catalog.pg_try_advisory_lock_shared(5395020, 2) AND pg_catalog.pg_advisory_unlock_shared(5395020, 2)) THEN
+        PERFORM pg_catalog.pg_notify('task_changed', pg_catalog.json_build_object(
+            'id', NEW.id, 'status', NEW.status, 'progress', NEW.progress_percentage)::text);
     END IF;
     RETURN NULL;
 END $$;
@@ -201,14 +205,16 @@ CREATE TRIGGER reveille_task_type_moved AFTER UPDATE ON task_types
 CREATE FUNCTION reveille_declare_parents() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
-    INSERT INTO task_dependencies (dependent_task_id, depends_on_task_id)
-    SELECT NEW.id, parent FROM unnest(NEW.depends_on) AS parent ORDER BY parent
-    ON CONFLICT DO NOTHING;
+    IF NEW.status = 'blocked' THEN
+        INSERT INTO task_dependencies (dependent_task_id, depends_on_task_id)
+        SELECT NEW.id, parent FROM unnest(NEW.depends_on) AS parent ORDER BY parent
+        ON CONFLICT DO NOTHING;
+    END IF;
     RETURN NULL;
 END $$;
 
 CREATE TRIGGER reveille_30_declare_parents AFTER INSERT ON processing_queue
-    FOR EACH ROW WHEN (NEW.depends_on IS NOT NULL AND NEW.status = 'blocked') EXECUTE FUNCTION reveille_declare_parents();
+    FOR EACH ROW WHEN (NEW.depends_on IS NOT NULL) EXECUTE FUNCTION reveille_declare_parents();
 
 CREATE FUNCTION reveille_before_dependency() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -446,6 +452,23 @@ CREATE TRIGGER reveille_10_before_update BEFORE UPDATE ON processing_queue
     FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status AND OLD.lease_token IS NOT DISTINCT FROM NEW.lease_token)
     EXECUTE FUNCTION reveille_before_update();
 
+-- What no row may become. Checked once per statement, where CHECK constraints would be parsed in each (see INSERT).
+CREATE FUNCTION reveille_refuse_row(task processing_queue) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '%', CASE
+        WHEN task.priority NOT BETWEEN 1 AND 3 THEN
+            format('priority must be 1 (normal), 2 (high) or 3 (critical), not %s', task.priority)
+        WHEN task.progress_percentage NOT BETWEEN 0 AND 100 THEN
+            format('progress_percentage must be between 0 and 100, not %s', task.progress_percentage)
+        WHEN jsonb_typeof(task.processing_options) <> 'object' THEN
+            format('processing_options must be a JSON object, not %s', jsonb_typeof(task.processing_options))
+        WHEN task.status = 'processing' THEN 'a task in processing needs a lease_token'
+        ELSE format('unknown status "%s" (processing_queue_status_known)', task.status) END
+        USING ERRCODE = 'check_violation', TABLE = 'processing_queue',
+              HINT = 'Statuses: blocked, queued, processing, retry, completed, failed, cancelled';
+END $$;
+
 -- Effects on others, once per statement, so that a batch of completions costs one look at the edges.
 CREATE FUNCTION reveille_after_update() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -453,15 +476,24 @@ DECLARE
     ended bigint[];
     revived bigint[];
     waits boolean;
+    are_sound boolean;
 BEGIN
-    SELECT array_agg(n.id) FILTER (WHERE n.status = 'completed' OR n.status IN ('failed', 'cancelled')
-                                     AND o.status NOT IN ('completed', 'failed', 'cancelled')),
+    SELECT array_agg(n.id) FILTER (WHERE n.status <> o.status AND (n.status = 'completed' OR n.status IN ('failed', 'cancelled')
+                                     AND o.status NOT IN ('completed', 'failed', 'cancelled'))),
            array_agg(n.id) FILTER (WHERE o.status IN ('failed', 'cancelled') AND n.status NOT IN ('failed', 'cancelled')),
-           bool_or(n.status = 'retry')
-    INTO ended, revived, waits
-    FROM new_rows n JOIN old_rows o USING (id)
-    WHERE n.status <> o.status;
+           bool_or(n.status = 'retry' AND o.status <> 'retry'),
+           bool_and(n.status IN ('blocked', 'queued', 'processing', 'retry', 'completed', 'failed', 'cancelled')
+                    AND n.priority BETWEEN 1 AND 3 AND n.progress_percentage BETWEEN 0 AND 100
+                    AND jsonb_typeof(n.processing_options) = 'object' AND (n.status <> 'processing' OR n.lease_token IS NOT NULL))
+    INTO ended, revived, waits, are_sound
+    FROM new_rows n JOIN old_rows o USING (id);
 
+    IF NOT are_sound THEN
+        PERFORM reveille_refuse_row(n) FROM new_rows n
+        WHERE n.status NOT IN ('blocked', 'queued', 'processing', 'retry', 'completed', 'failed', 'cancelled')
+           OR n.priority NOT BETWEEN 1 AND 3 OR n.progress_percentage NOT BETWEEN 0 AND 100
+           OR jsonb_typeof(n.processing_options) <> 'object' OR (n.status = 'processing' AND n.lease_token IS NULL);
+    END IF;
     IF revived IS NOT NULL THEN  -- first: a failed task that is set to completed revives and then frees its dependents
         PERFORM reveille_parents_revived(revived);
         PERFORM reveille_release(revived);

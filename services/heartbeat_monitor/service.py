@@ -35,6 +35,7 @@ class HeartbeatMonitor(Service):
         self.monitor_settings = settings
         self.rounds = 0
         self._news = asyncio.Event()
+        self._listened = False
         self._alert_until = 0.0  # monotonic, as all times below
         self._reachable_since = float("-inf")
         self._audited_at = float("-inf")
@@ -136,8 +137,9 @@ class HeartbeatMonitor(Service):
         self._news.set()
 
     async def _on_connect(self) -> None:
-        if self.rounds:  # a reconnection: the database, or the way to it, was away
+        if self._listened:  # a reconnection: the database, or the way to it, was away
             self._reachable_since = time.monotonic()
+        self._listened = True
         self._on_news("")
 
     async def _rest(self, pause_seconds: float) -> None:

@@ -3,8 +3,8 @@ ending is turned into.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import structlog
@@ -22,6 +22,30 @@ from reveille.task_types import TaskType
 from reveille.task_types.handling import Handler, HandlerContext
 
 log = structlog.get_logger(__name__)
+
+
+class Stall:
+    """Ends what runs inside `watch` with TimeoutError when nothing has `moved` for `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.expired = False
+        self._limit: asyncio.Timeout | None = None
+
+    def moved(self) -> None:
+        """There is progress: the time starts anew."""
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(asyncio.get_running_loop().time() + self.seconds)
+
+    @asynccontextmanager
+    async def watch(self) -> AsyncIterator[None]:
+        """For the length of the block."""
+        try:
+            async with asyncio.timeout(self.seconds) as self._limit:
+                yield
+        finally:
+            self.expired = self._limit is not None and self._limit.expired()
+            self._limit = None
 
 
 class LiveContext:
@@ -48,6 +72,7 @@ class LiveContext:
         self._reporter = reporter
         self._closing = closing
         self._document: Document | None = None
+        self.stall = Stall(claim.stall_seconds)
 
     @property
     def task(self) -> Claim:
@@ -81,6 +106,7 @@ class LiveContext:
         data: Mapping[str, Any] | None = None,
     ) -> None:
         """See TaskContext."""
+        self.stall.moved()
         share = max(0, min(100, round(percentage)))
         self._reporter.add(
             Step(
@@ -99,6 +125,7 @@ class LiveContext:
 
     async def checkpoint(self, key: str, value: Any) -> None:
         """See TaskContext."""
+        self.stall.moved()
         if not await self._store.save_checkpoint(self._claim, key, value):
             raise LeaseLost(f"task {self._claim.task_id} is no longer ours")
 
@@ -112,20 +139,30 @@ class LiveContext:
 
 
 async def attempt(
-    spec: TaskType, handler: Handler, context: HandlerContext, *, timeout_seconds: float
+    spec: TaskType,
+    handler: Handler,
+    context: HandlerContext,
+    *,
+    timeout_seconds: float,
+    stall: Stall | None = None,
 ) -> Outcome:
     """Run the handler; every error becomes an outcome. Raises only CancelledError and LeaseLost."""
     try:
         options = spec.options.model_validate(context.task.processing_options)
     except ValidationError as error:
         return Reject(reason="bad_options", error=_bad_options(spec, error))
-    return await guarded(lambda: handler(options, context), timeout_seconds=timeout_seconds)
+    return await guarded(
+        lambda: handler(options, context), timeout_seconds=timeout_seconds, stall=stall
+    )
 
 
-async def guarded(run: Callable[[], Awaitable[Outcome]], *, timeout_seconds: float) -> Outcome:
+async def guarded(
+    run: Callable[[], Awaitable[Outcome]], *, timeout_seconds: float, stall: Stall | None = None
+) -> Outcome:
     """The outcome of `run`, whatever it raises."""
+    stall = stall or Stall(timeout_seconds)
     try:
-        async with asyncio.timeout(timeout_seconds) as limit:
+        async with asyncio.timeout(timeout_seconds) as limit, stall.watch():
             return await run()
     except TaskRejected as error:
         return Reject(reason=error.reason, error=error.error)
@@ -134,17 +171,30 @@ async def guarded(run: Callable[[], Awaitable[Outcome]], *, timeout_seconds: flo
     except LeaseLost:
         raise
     except TimeoutError as error:
-        if limit.expired():
-            return Retry(
-                reason="timeout",
-                error=f"not done within {timeout_seconds:.0f} s, the time limit of its task type",
-            )
-        return _unexpected(error)
+        return _late(error, limit, timeout_seconds, stall)
     except Exception as error:  # noqa: BLE001 - a handler's bug must end the attempt, not the worker
-        return _unexpected(error)
+        return unexpected(error)
 
 
-def _unexpected(error: Exception) -> Retry:
+def _late(
+    error: TimeoutError, limit: asyncio.Timeout, timeout_seconds: float, stall: Stall
+) -> Outcome:
+    """Which of the two limits it was; a TimeoutError can come from the handler's own calls too."""
+    if limit.expired():
+        return Retry(
+            reason="timeout",
+            error=f"not done within {timeout_seconds:.0f} s, the time limit of its task type",
+        )
+    if stall.expired:
+        return Retry(
+            reason="stalled",
+            error=f"no progress for {stall.seconds:.0f} s, the stall limit of its task type",
+        )
+    return unexpected(error)
+
+
+def unexpected(error: Exception) -> Retry:
+    """A bug, of a handler or of ours: another attempt may be luckier."""
     log.exception("handler_failed")
     return Retry(reason="unexpected", error=f"{type(error).__name__}: {error}"[:2000])
 

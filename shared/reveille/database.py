@@ -53,7 +53,7 @@ TRANSIENT = (
 )
 
 
-class _Pool(asyncpg.Pool):
+class _Pool(asyncpg.Pool):  # type: ignore[misc]  # asyncpg has no annotations
     """A pool that does not wait for ever for a connection that hears nothing any more.
 
     A statement that ran out of time is cancelled on the server, and the driver waits for word of

@@ -43,6 +43,9 @@ class Notifier:
         self._listeners: dict[str, list[Listener]] = {}
         self._connected_hooks: list[Callable[[], Awaitable[None]]] = []
         self._connection: asyncpg.Connection | None = None
+        self._speaking = (
+            asyncio.Lock()
+        )  # one statement at a time: pings and locks share the connection
         self._pong = asyncio.Event()
         self._broken = asyncio.Event()
         self._heard_at: float | None = None  # monotonic; written by run, read by health checks
@@ -72,7 +75,10 @@ class Notifier:
         """
         if self._connection is None or self._connection.is_closed():
             raise ConnectionError("the LISTEN connection is down")
-        return await self._connection.fetchval(query, *arguments, timeout=PING_ANSWER_SECONDS_MAX)
+        async with self._speaking:
+            return await self._connection.fetchval(
+                query, *arguments, timeout=PING_ANSWER_SECONDS_MAX
+            )
 
     async def try_lock(self, space: int, key: int) -> bool:
         """Take a session advisory lock on this connection unless somebody else has it; it goes

@@ -45,7 +45,7 @@ class Claim:
     it.
 
     `attempt` counts from 1. `lease_token` is drawn anew by each claim: a write that carries an old
-    one changes nothing.
+    one changes nothing. `stall_seconds` is how long the task may show no progress.
     """
 
     task_id: int
@@ -66,3 +66,4 @@ class Claim:
     tracestate: str | None = None
     previous_traceparent: str | None = None  # the process span of the attempt before this one
     depends_on: list[int] | None = None
+    stall_seconds: float = 900.0

@@ -16,18 +16,20 @@ from typing import Any
 
 import structlog
 
-from reveille.attempt import LiveContext, attempt
-from reveille.channels import PRESENCE_SPACE, Channel
+from reveille.attempt import LiveContext, attempt, unexpected
+from reveille.channels import Channel
 from reveille.database import DATABASE_ERRORS
 from reveille.direct import direct_routes
 from reveille.documents import DocumentLimits, Documents
-from reveille.errors import LeaseLost, ServerIdTaken, TaskRetry
+from reveille.ends import StuckEnds, is_about_an_end
+from reveille.errors import LeaseLost, TaskRetry
 from reveille.heart import Heart
 from reveille.lifecycle import Service
 from reveille.logs import task_fields
 from reveille.model import ModelCall, ModelClient
 from reveille.notifier import SecondLooks
 from reveille.outcome import Done, Outcome, Reject, Release, Retry
+from reveille.presence import Presence
 from reveille.progress import ProgressReporter
 from reveille.settings import DocumentSettings, WorkerSettings, load
 from reveille.slots import Slots
@@ -45,9 +47,6 @@ log = structlog.get_logger(__name__)
 OUT_OF_SERVICE_REASONS = frozenset({"model_unreachable", "model_absent"})
 DATABASE_PAUSE_SECONDS = 0.5
 MODEL_PAUSE_SECONDS_MAX = 5.0
-PRESENCE_TRIES = 30
-PRESENCE_PAUSE_SECONDS = 0.1
-PRESENCE_RETAKE_SECONDS = 0.5  # well below the monitor's grace
 IDLE_REPORT_SECONDS = 1.0
 CANCEL_SECONDS_MAX = 5.0
 
@@ -94,9 +93,7 @@ class WorkerService(Service):
         )
         self.slots = Slots(settings.slots, on_free=self._tell)
         self._running: dict[int, Running] = {}  # by lease token: a task may be back, held anew
-        self._stuck: list[tuple[Running, End]] = []  # ends that a locked row or bad results hold up
-        self._stuck_news = asyncio.Event()
-        self._turning = asyncio.Lock()
+        self._turning = asyncio.Lock()  # held while claims may be on their way
         self._ends: list[tuple[Running, End]] = []
         self._news = asyncio.Event()
         self._look = (
@@ -111,7 +108,7 @@ class WorkerService(Service):
         self._draining = False  # the server row says so, or SIGTERM
         self._lost_server = asyncio.Event()
         self._looks: asyncio.Task[None] | None = None
-        self._retaking: asyncio.Task[None] | None = None
+        self._announcing: asyncio.Task[None] | None = None
 
     def model_name(self, task_type_name: str) -> str:
         """The model that the settings name for a task type."""
@@ -131,6 +128,8 @@ class WorkerService(Service):
         )
         self.documents = open_documents(load(DocumentSettings), self.store)
         self.reporter = ProgressReporter(self.store, on_lost=self._lose)
+        self.stuck = StuckEnds(self.store.settle, on_settled=self._ended)
+        self.presence = Presence(self.notifier, settings.server_id)
         self.notifier.on(Channel.TASK_READY, self._on_ready)
         self.notifier.on(Channel.TASK_CANCEL, self._on_cancel)
         self.notifier.on(Channel.SERVER_CHANGED, self._on_server)
@@ -149,7 +148,7 @@ class WorkerService(Service):
         helpers = [
             asyncio.create_task(self.reporter.run(), name="progress"),
             asyncio.create_task(self._keep_in_service(), name="service"),
-            asyncio.create_task(self._settle_stuck(), name="stuck ends"),
+            asyncio.create_task(self.stuck.run(), name="stuck ends"),
             turns,
         ]
         try:
@@ -195,7 +194,7 @@ class WorkerService(Service):
         finally:
             self.registration = None
             self._heart = None
-            self._stop_retaking()
+            self.presence.stop_retaking()
             await heart.stop()
 
     @staticmethod
@@ -208,7 +207,7 @@ class WorkerService(Service):
         settings = self.worker_settings
         known = await self.store.presence_key(settings.server_id)
         if known is not None:
-            await self._take_presence(known)
+            await self.presence.take(known)
         registration = await self.store.register(
             ServerEntry(
                 server_id=settings.server_id,
@@ -222,45 +221,15 @@ class WorkerService(Service):
             )
         )
         self.registration = registration
-        await self._take_presence(registration.presence_key)
+        await self.presence.take(registration.presence_key)
         log.info("server_registered", server_id=settings.server_id, epoch=registration.epoch)
         self._hear()
         return registration
 
-    async def _take_presence(self, presence_key: int) -> None:
-        """Hold the advisory lock that tells the monitor at once when this process is gone."""
-        for _ in range(
-            PRESENCE_TRIES
-        ):  # a predecessor that was just killed may linger for a moment
-            if await self.notifier.try_lock(PRESENCE_SPACE, presence_key):
-                return
-            await asyncio.sleep(PRESENCE_PAUSE_SECONDS)
-        raise ServerIdTaken(
-            f"another live process is registered as {self.worker_settings.server_id}: "
-            "give each its own REVEILLE_SERVER_ID"
-        )
-
     async def _on_connect(self) -> None:
         if self.registration is not None:
-            self._stop_retaking()
-            self._retaking = asyncio.create_task(
-                self._retake_presence(self.registration), name="presence"
-            )
+            self.presence.retake(self.registration.presence_key)
         self._hear()
-
-    async def _retake_presence(self, registration: Registration) -> None:
-        """Until the lock is ours again: the old connection, half-open, may keep it for a minute
-        and then let go of it, which would look like our death.
-        """
-        with suppress(*DATABASE_ERRORS):  # the connection broke: the next one tries again
-            while not await self.notifier.try_lock(PRESENCE_SPACE, registration.presence_key):
-                log.warning("presence_not_retaken", server_id=registration.server_id)
-                await asyncio.sleep(PRESENCE_RETAKE_SECONDS)
-
-    def _stop_retaking(self) -> None:
-        if self._retaking is not None:
-            self._retaking.cancel()
-            self._retaking = None
 
     async def _keep_in_service(self) -> None:
         """Load the models; then whenever the model server turns out to be away, wait for it and
@@ -283,8 +252,21 @@ class WorkerService(Service):
             await self._announce()
             self._hear()
             while self._in_service.is_set():
-                await self._leave_service.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self.worker_settings.model_health_seconds):
+                        await self._leave_service.wait()
                 self._leave_service.clear()
+                await self._check_model()
+
+    async def _check_model(self) -> None:
+        """While calls run, they tell how the model server is; an idle worker has to ask."""
+        if self.slots.busy or not self._in_service.is_set():
+            return
+        try:
+            await self.model.health()
+        except TaskRetry as error:
+            log.warning("model_unhealthy", error=error.error)
+            self._in_service.clear()
 
     # News
 
@@ -325,6 +307,9 @@ class WorkerService(Service):
             return
         if pulse.lost:
             self._lose(pulse.lost)
+        in_service = "active" if self._in_service.is_set() else "starting"
+        if pulse.status in {"starting", "active"} and pulse.status != in_service:
+            self._announce_soon()  # an announcement was lost with the connection
         draining = pulse.status == "draining"
         if draining != self._draining:
             self._draining = draining
@@ -357,20 +342,35 @@ class WorkerService(Service):
         while True:
             await self._news.wait()
             self._news.clear()
-            ends, self._ends = self._ends, []
+            ends = self._take_ends()
             try:
                 async with self._turning:
                     await self._turn(ends)
             except DATABASE_ERRORS as error:
                 log.warning("turn_failed", error=str(error) or type(error).__name__)
-                if ends and _is_about_an_end(error):
-                    self._stuck += ends
-                    self._stuck_news.set()
+                if is_about_an_end(error):
+                    for running, end in ends:
+                        self.stuck.add(running, end)
                 else:
                     self._ends = ends + self._ends
                 self._look = True
                 await asyncio.sleep(DATABASE_PAUSE_SECONDS)
                 self._news.set()
+
+    def _take_ends(self) -> list[tuple[Running, End]]:
+        """The ends for this turn: one per task, for an attempt that lost its lease may end beside
+        its successor here.
+        """
+        taken: dict[int, tuple[Running, End]] = {}
+        later: list[tuple[Running, End]] = []
+        for running, end in self._ends:
+            if end.claim.task_id in taken:
+                later.append((running, end))
+                self._tell()
+            else:
+                taken[end.claim.task_id] = (running, end)
+        self._ends = later
+        return list(taken.values())
 
     async def _turn(self, ends: list[tuple[Running, End]]) -> None:
         limit = 0
@@ -388,7 +388,8 @@ class WorkerService(Service):
         self.slots.take_queued(len(turn.claims))
         for claim in turn.claims:
             self._begin(claim)
-        self._ended(ends, turn.settled)
+        for running, end in ends:
+            self._ended(running, end, turn.settled.get(end.claim.task_id))
         if turn.claims and woken_at is not None:
             self.telemetry.metrics.wakeup.record(
                 time.monotonic() - woken_at, {"pool": self.task_pool}
@@ -398,45 +399,18 @@ class WorkerService(Service):
         elif looked and limit:
             self._start_looks()
 
-    def _ended(self, ends: list[tuple[Running, End]], settled: Mapping[int, str]) -> None:
-        """These attempts are over, and so each ended as `settled` says."""
-        for running, end in ends:
-            self._drop(running)
-            if not running.settled.done():
-                running.settled.set_result(settled.get(end.claim.task_id))
-        self.slots.give_queued(len(ends))
+    def _ended(self, running: Running, _end: End, status: str | None) -> None:
+        """The attempt is over; `status` None: the task was not ours any more."""
+        self._drop(running)
+        if not running.settled.done():
+            running.settled.set_result(status)
 
     def _drop(self, running: Running) -> None:
         """It holds nothing any more; soon current_load says so."""
         self._running.pop(running.claim.lease_token, None)
+        self.slots.give_queued(1)
         if not self._running:
             asyncio.get_running_loop().call_later(IDLE_REPORT_SECONDS, self._report_idle)
-
-    async def _settle_stuck(self) -> None:
-        """Settle one by one what failed as part of a turn, beside the turns: a row that somebody
-        keeps locked holds up its own end only, and results that the database refuses spoil their
-        own attempt only.
-        """
-        while True:
-            await self._stuck_news.wait()
-            self._stuck_news.clear()
-            for running, end in list(self._stuck):
-                try:
-                    turn = await self.store.turn(None, (), 0, [end])
-                except DATABASE_ERRORS as error:
-                    log.warning("end_not_settled", task_id=end.claim.task_id, error=str(error))
-                    if is_refusal(error):
-                        refused = Retry(reason="results_refused", error=f"the database: {error}")
-                        self._stuck[self._stuck.index((running, end))] = (
-                            running,
-                            replace(end, outcome=refused),
-                        )
-                    self._stuck_news.set()
-                    continue
-                self._stuck.remove((running, end))
-                self._ended([(running, end)], turn.settled)
-            if self._stuck:
-                await asyncio.sleep(DATABASE_PAUSE_SECONDS)
 
     def _begin(self, claim: Claim) -> None:
         running = Running(claim)
@@ -495,6 +469,8 @@ class WorkerService(Service):
                     self._forget(running, trace)
                     return
                 outcome = Release()
+            except Exception as error:  # noqa: BLE001 - closing a document: an attempt must end somehow
+                outcome = unexpected(error)
             trace.settled(outcome)
             await self._settle(running, outcome, trace)
 
@@ -516,6 +492,7 @@ class WorkerService(Service):
                 self.handlers[claim.task_type],
                 context,
                 timeout_seconds=claim.timeout_seconds,
+                stall=context.stall,
             )
         if isinstance(outcome, Retry) and outcome.reason in OUT_OF_SERVICE_REASONS:
             self._go_out_of_service()
@@ -544,7 +521,6 @@ class WorkerService(Service):
         trace.failed("lease_lost", "the task was taken away: cancelled, or its lease was lost")
         log.info("attempt_dropped")
         self._drop(running)
-        self.slots.give_queued(1)
 
     def _observe_model(self, call: ModelCall) -> None:
         metrics = self.telemetry.metrics
@@ -568,18 +544,24 @@ class WorkerService(Service):
     async def _drain(self, registration: Registration) -> None:
         """Finish what runs within the grace; give the rest back without spending an attempt."""
         self._stop_looks()
-        await self._say("draining", "stopping")
-        deadline = time.monotonic() + self.settings.drain_seconds
-        works = [running.work for running in self._running.values() if running.work is not None]
-        if works:
-            log.info("draining", tasks=len(works), seconds=self.settings.drain_seconds)
-            await asyncio.wait(works, timeout=max(0.0, deadline - time.monotonic()))
-            for running in list(self._running.values()):
-                if running.work is not None and not running.ending:
-                    running.work.cancel("drain")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.drain_seconds):
+                await self._say("draining", "stopping")
+                async with self._turning:  # what it claims is to be drained too
+                    log.info("draining", tasks=len(self._running))
+                if works := self._works():
+                    await asyncio.wait(works)
+        for running in list(self._running.values()):
+            if running.work is not None and not running.ending:
+                running.work.cancel("drain")
+        if works := self._works():
             await asyncio.wait(works, timeout=CANCEL_SECONDS_MAX)
         with suppress(*DATABASE_ERRORS):
-            await self.store.retire(registration, "stopped")
+            async with asyncio.timeout(CANCEL_SECONDS_MAX):
+                await self.store.retire(registration, "stopped")
+
+    def _works(self) -> list[asyncio.Task[None]]:
+        return [running.work for running in self._running.values() if running.work is not None]
 
     async def _leave_when_drained(self) -> None:
         """An operator or the autoscaler drains this server: when nothing runs, say so and end."""
@@ -596,6 +578,10 @@ class WorkerService(Service):
         """Let the server's row say whether it takes work, and if not, why."""
         status = "active" if self._in_service.is_set() else "starting"
         await self._say(status, self._not_ready_because)
+
+    def _announce_soon(self) -> None:
+        if self._announcing is None or self._announcing.done():
+            self._announcing = asyncio.create_task(self._announce(), name="announce")
 
     def _go_out_of_service(self) -> None:
         self._in_service.clear()

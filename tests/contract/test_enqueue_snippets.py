@@ -85,6 +85,8 @@ async def test_snippet_of_another_driver_runs_where_it_is_installed(
     names: dict[str, Any] = {"dsn": database.dsn}
 
     await asyncio.to_thread(exec, compile(python_of(module), module, "exec"), names)
+    if "engine" in names:
+        names["engine"].dispose()
 
     assert isinstance(names["task_id"], int)
     assert await tasks(database) == 1

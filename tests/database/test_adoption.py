@@ -7,6 +7,7 @@ mapper. Their rows are legacy/rows.sql; what is special to one of them is in its
 import asyncio
 import contextlib
 import json
+import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -371,6 +372,30 @@ async def test_backends_statements_work_before_and_after(legacy: Database, maker
         await _work_as_the_backend(backend, maker)
         await migrate(legacy.dsn)
         await _work_as_the_backend(backend, maker)
+
+
+async def test_backend_with_its_old_rights_only_goes_on(legacy: Database, maker: str) -> None:
+    """A backend that does not own the tables needs no new rights: none on tables it never heard of."""
+    role = f"backend_{secrets.token_hex(4)}"
+    try:
+        await legacy.execute(f"CREATE ROLE {role}")
+    except asyncpg.InsufficientPrivilegeError:
+        pytest.skip("this server's user may not create roles")
+    try:
+        await legacy.execute(
+            f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};"
+            f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}"
+        )
+        async with _backend(legacy) as backend:
+            await backend.execute(f"SET ROLE {role}")
+            await _work_as_the_backend(backend, maker)
+            await migrate(legacy.dsn)
+            await _work_as_the_backend(backend, maker)
+            await backend.execute("SELECT * FROM get_next_processing_task('gpu-live', '{}')")
+            sequence = "processing_queue_id_seq" if maker == "sql_made" else "queue_numbers"
+            assert await backend.fetchval(f"SELECT nextval('{sequence}')") > 200
+    finally:
+        await legacy.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 async def test_backends_statements_work_during_the_migration(legacy: Database, maker: str) -> None:

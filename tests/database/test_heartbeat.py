@@ -90,7 +90,7 @@ async def test_heartbeat_names_the_tasks_that_were_taken_away(queue: Any) -> Non
     answer = await beat(queue, server, *claims)
 
     assert answer is not None
-    assert answer["lost"] == ids[:3]
+    assert answer["lost"] == [claim.lease_token for claim in claims[:3]]
 
 
 @pytest.mark.parametrize(

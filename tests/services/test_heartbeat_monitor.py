@@ -341,6 +341,17 @@ async def test_monitor_outlives_its_connections_and_spares_the_silent_for_a_whil
         assert await database.fetchval("SELECT status FROM processing_servers") == "active"
 
 
+async def test_first_connection_is_no_outage(database: Database) -> None:
+    """A monitor that has just started judges at once: the dead of before its start are dead."""
+    async with running(monitor_of(database, outage_grace_seconds=60.0)) as monitor:
+        await monitor.next_pause()
+        async with hearing(database, "server_changed") as next_change:
+            await add_server(database)
+            await fall_silent(database)
+            assert [await next_change(), await next_change()] == ["w-1", "w-1"]
+        assert await database.fetchval("SELECT status FROM processing_servers") == "lost"
+
+
 async def test_monitor_that_is_idle_makes_no_rounds(database: Database) -> None:
     """No task, no server: nothing is asked until something is heard."""
     async with running(monitor_of(database, attention_seconds=0.0)) as monitor:

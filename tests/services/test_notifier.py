@@ -57,3 +57,17 @@ async def test_second_looks_go_on_until_the_transaction_in_flight_has_ended(data
 
     assert len(seen) >= 5
     assert seen[-1] == 1
+
+
+async def test_statements_on_the_listener_wait_for_each_other(database: Any) -> None:
+    """Pings and session locks share the connection: two at once must not break it."""
+    notifier = Notifier(database.dsn, application_name="test listener", ping_seconds=15)
+    running = asyncio.create_task(notifier.run())
+    try:
+        async with asyncio.timeout(20):
+            await notifier.ready.wait()
+            answers = await asyncio.gather(*(notifier.fetchval("SELECT 1") for _ in range(20)))
+        assert answers == [1] * 20
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

@@ -15,16 +15,16 @@ from typing import Any
 
 import pymupdf
 import pytest
+from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from reveille import semconv, testing_pdfs
 from reveille.errors import TaskRejected, TaskRetry
-from reveille.render import document as document_module
 from reveille.render.document import Document
 from reveille.render.limits import DocumentLimits
-from reveille.render.process import DocumentClosed
+from reveille.render.process import DocumentClosed, RenderProcess
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -301,7 +301,7 @@ async def test_bomb_ends_at_the_time_limit(bomb: Callable[[], bytes]) -> None:
     error = await rejection(bomb(), render_seconds_max=1)
 
     assert error.reason == "render_timeout"
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 60
 
 
 async def test_flood_of_text_ends_at_the_memory_limit() -> None:
@@ -347,6 +347,19 @@ async def test_end_of_the_child_names_page_and_cause(
     assert "page 1" in caught.value.error
 
 
+@pytest.mark.parametrize("program", ["/bin/false", "/no/such/program"])
+async def test_child_that_does_not_start_is_no_fault_of_the_document(
+    monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    """A worker whose interpreter or library is broken gives the task back for another attempt."""
+    monkeypatch.setattr(sys, "executable", program)
+    with pytest.raises(TaskRetry) as caught:
+        async with opened(testing_pdfs.deck("One")):
+            pass
+
+    assert caught.value.reason == "render_unavailable"
+
+
 async def test_closing_kills_a_child_that_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cancelled task leaves no process behind, whatever the child was doing."""
     async with opened(testing_pdfs.nested_forms(), render_seconds_max=60) as document:
@@ -375,14 +388,14 @@ async def test_page_under_way_when_the_document_closes_says_so(
 async def test_rejected_document_leaves_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
     """Opening that fails cleans up before it raises."""
     started: list[int] = []
-    start = document_module.RenderProcess.start
+    start = RenderProcess.start
 
     async def watched(descriptor: int, limits: DocumentLimits) -> Any:
         child = await start(descriptor, limits)
         started.append(child.pid)
         return child
 
-    monkeypatch.setattr(document_module.RenderProcess, "start", watched)
+    monkeypatch.setattr(RenderProcess, "start", watched)
     await rejection(b"no")
 
     assert [is_gone(pid) for pid in started] == [True]
@@ -428,12 +441,41 @@ async def test_child_sees_nothing_of_the_workers_environment(
         assert b"secret" not in environment.read_bytes()
 
 
+async def test_child_can_open_no_file_and_write_none_once_the_pdf_is_loaded() -> None:
+    """Whatever a PDF does to MuPDF, it opens no file and no socket, and its memory is bounded."""
+    async with opened(testing_pdfs.deck("One")) as document:
+        limits = Path(f"/proc/{document.process_id}/limits")
+        if not limits.exists():
+            pytest.skip("no /proc on this system")
+        lines = limits.read_text().splitlines()
+        soft = {line[:26].strip(): line[26:].split()[0] for line in lines}
+
+    assert soft["Max open files"] == "0"
+    assert soft["Max file size"] == "0"
+    assert soft["Max core file size"] == "0"
+    assert soft["Max address space"] == str(1024**3)
+
+
+@pytest.mark.parametrize("font", ["china-s", "japan", "korea", "tiro", "cour", "symb"])
+async def test_fonts_that_are_not_embedded_need_no_file(font: str) -> None:
+    """Substitute fonts are part of the library, so the closed file table does not hurt them."""
+    with pymupdf.open() as source:
+        page = source.new_page(width=960, height=540)
+        page.insert_text((60, 200), "中文 Text", fontname=font, fontsize=40)
+        data = source.tobytes()
+    async with opened(data) as document:
+        page_read = await document.page(1)
+
+    assert page_read.text
+    assert document.warnings == ()
+
+
 async def test_page_span_carries_size_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each rendered page is a span with its number, size and the child's seconds."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(document_module.trace, "get_tracer", provider.get_tracer)
+    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
     async with opened(testing_pdfs.deck("One")) as document:
         image = await document.image(1)
 

@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -168,14 +169,14 @@ async def test_file_swapped_for_a_symlink_between_check_and_open_is_not_followed
     """The classic race: the file is a file when looked at, and a link when opened."""
     look = os.stat
 
-    def look_and_swap(path: object, **options: object) -> os.stat_result:
-        found = look(path, **options)  # type: ignore[call-overload]
+    def look_and_swap(path: Any, **options: Any) -> os.stat_result:
+        found = look(path, **options)
         if path == "deck.pdf":
             (root / "uploads/deck.pdf").unlink()
             (root / "uploads/deck.pdf").symlink_to(tmp_path / "secret.pdf")
-        return found  # type: ignore[no-any-return]
+        return found
 
-    monkeypatch.setattr(local.os, "stat", look_and_swap)
+    monkeypatch.setattr(os, "stat", look_and_swap)
 
     assert (await refusal(root, "uploads/deck.pdf")).reason == "document_unreadable"
 

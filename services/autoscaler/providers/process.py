@@ -147,8 +147,9 @@ class ProcessProvider:
         ref = str(process.pid)
         if process.runs:
             return ProviderContainer(name=process.name, ref=ref, state="running")
-        exit_words = self._exits.get(process.pid, "")
-        detail = "; ".join(word for word in (exit_words, self._last_words(process.name)) if word)
+        detail = self._exits.get(process.pid, "")
+        if "SIG" not in detail:  # who was killed had no time for last words
+            detail = "; ".join(filter(None, (detail, self._last_words(process.name))))
         return ProviderContainer(name=process.name, ref=ref, state="exited", detail=detail)
 
     def _last_words(self, name: str) -> str:

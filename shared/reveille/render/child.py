@@ -45,6 +45,7 @@ def main() -> None:
     _load_what_loads_lazily()
     _limit(settings)
     server = PageServer(settings)
+    frames.write(replies, {"ready": True})
     while request := frames.read(requests):
         _allow_seconds(settings["render_seconds_max"])
         message, raw = _answer(server, request)

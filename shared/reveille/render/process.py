@@ -23,6 +23,7 @@ REFUSALS = frozenset(
 )
 READ_BUFFER_BYTES = 1024 * 1024
 ERROR_CHARS_MAX = 300
+START_SECONDS_MAX = 60.0  # 0.2 s on an idle machine
 
 
 class DocumentClosed(ReveilleError):
@@ -41,20 +42,42 @@ class RenderProcess:
 
     @classmethod
     async def start(cls, descriptor: int, limits: DocumentLimits) -> "RenderProcess":
-        """Start a child that will read the PDF from `descriptor`, which stays the caller's."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "reveille.render.child", str(os.getpid())),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            pass_fds=[descriptor],
-            env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
-            start_new_session=True,  # Ctrl-C is for the worker, which drains first
-            limit=READ_BUFFER_BYTES,
-        )
+        """Start a child that will read the PDF from `descriptor`, which stays the caller's.
+
+        Raises TaskRetry when it does not come up, which is no document's fault.
+        """
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "reveille.render.child", str(os.getpid())),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                pass_fds=[descriptor],
+                env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+                start_new_session=True,  # Ctrl-C is for the worker, which drains first
+                limit=READ_BUFFER_BYTES,
+            )
+        except OSError as error:  # no memory, no descriptors, no interpreter
+            why = f"the render process did not start ({error.strerror})"
+            raise TaskRetry("render_unavailable", why) from None
         child = cls(process, limits)
-        child._write({"descriptor": descriptor, **limits.model_dump()})
+        try:
+            await child._introduce({"descriptor": descriptor, **limits.model_dump()})
+        except BaseException:
+            await child.close()
+            raise
         return child
+
+    async def _introduce(self, settings: dict[str, Any]) -> None:
+        """Send the settings and wait until the child is ready; its start is not on the PDF's time."""
+        try:
+            self._write(settings)
+            async with asyncio.timeout(START_SECONDS_MAX):
+                await frames.receive(_pipe(self._process.stdout))
+        except (TimeoutError, asyncio.IncompleteReadError, ConnectionError, frames.FrameError):
+            code = await self._kill()
+            error = f"the render process did not start (exit code {code})"
+            raise TaskRetry("render_unavailable", error) from None
 
     @property
     def pid(self) -> int:

@@ -21,6 +21,7 @@ _FLAGS = (
     pymupdf.TEXTFLAGS_DICT & ~pymupdf.TEXT_MEDIABOX_CLIP & ~pymupdf.TEXT_PRESERVE_IMAGES
 ) | pymupdf.TEXT_IGNORE_ACTUALTEXT
 
+SAME_LINE_POINTS = 6.0  # blocks that begin this close stand side by side
 POINTS_MIN = 4.0
 PAGE_POINTS_USUAL = 720.0  # a slide of 10 inches; smaller pages may have smaller print
 PAGE_LINES_MAX = 512  # print of less than the page's longest side through this is dust
@@ -64,9 +65,18 @@ def read_page(page: Any, pixmap: Any | None, all_layers: Any | None) -> Reading:
 
 
 def _blocks(page: Any) -> Iterator[list[list[dict[str, Any]]]]:
-    """Blocks from top to bottom, as lines of spans."""
-    found = page.get_text("dict", flags=_FLAGS, clip=pymupdf.INFINITE_RECT(), sort=True)
-    for block in found["blocks"]:
+    """Blocks in reading order, as lines of spans.
+
+    By their upper left corners: PyMuPDF's own sort goes by the lower edge, which puts the shortest
+    of three columns first.
+    """
+
+    def place(block: dict[str, Any]) -> tuple[int, float]:
+        box = pymupdf.Rect(block["bbox"]) * page.rotation_matrix
+        return round(box.y0 / SAME_LINE_POINTS), box.x0
+
+    found = page.get_text("dict", flags=_FLAGS, clip=pymupdf.INFINITE_RECT())
+    for block in sorted(found["blocks"], key=place):
         yield [line["spans"] for line in block.get("lines", ())]
 
 

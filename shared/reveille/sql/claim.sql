@@ -2,8 +2,8 @@
 -- One LATERAL pick per type: 0.35 ms at 500k queued rows, against 246 ms with `= ANY (types) ORDER BY`.
 -- The UPDATE goes by an array of ids: a join would let a generic plan hash the whole table.
 WITH picked AS MATERIALIZED (
-    SELECT c.id, wanted.timeout_seconds
-    FROM (SELECT t.name, t.timeout_seconds
+    SELECT c.id, wanted.timeout_seconds, wanted.stall_seconds
+    FROM (SELECT t.name, t.timeout_seconds, t.stall_seconds
           FROM task_types t JOIN pools p ON p.name = t.pool
           WHERE t.name = ANY ($3::varchar[]) AND NOT t.paused AND NOT p.paused
             AND EXISTS (SELECT 1 FROM processing_servers s WHERE s.id = $1 AND s.epoch = $2 AND s.status = 'active')
@@ -23,6 +23,6 @@ UPDATE processing_queue q SET
 FROM picked
 WHERE q.id = ANY (ARRAY(SELECT id FROM picked)) AND q.id = picked.id
 RETURNING q.id AS task_id, q.lease_token, q.document_id, q.task_type, q.priority, q.attempt, q.max_retries,
-    picked.timeout_seconds, q.created_at, coalesce(q.claimable_at, q.created_at) AS claimable_at, q.started_at,
+    picked.timeout_seconds, picked.stall_seconds, q.created_at, coalesce(q.claimable_at, q.created_at) AS claimable_at, q.started_at,
     q.file_path, q.company_id, q.processing_options, q.traceparent, q.tracestate, q.process_traceparent AS previous_traceparent,
     q.depends_on
