@@ -145,11 +145,12 @@ async def retrying(
     *,
     stop: asyncio.Event | None = None,
     for_seconds: float | None = None,
+    unless: type[BaseException] | None = None,
 ) -> T:
     """`await operation()` until it succeeds or fails in a way that another try cannot mend.
 
     Gives up after `for_seconds`, by default 60; with a `stop` event it goes on until that is set.
-    Then the last error is raised. `operation` must be safe to run twice: an answer may be lost
+    Then the last error is raised, and one of the kind `unless` is at once. `operation` must be safe to run twice: an answer may be lost
     after the commit.
     """
     if for_seconds is None and stop is None:
@@ -162,7 +163,8 @@ async def retrying(
         except DATABASE_ERRORS as error:
             pause_seconds = random.uniform(0, pause_seconds_max)
             late = time.monotonic() + pause_seconds > deadline
-            if late or not is_transient(error) or (stop is not None and stop.is_set()):
+            hopeless = not is_transient(error) or (unless and isinstance(error, unless))
+            if late or hopeless or (stop is not None and stop.is_set()):
                 raise
             log.warning("database_retry", error=str(error) or type(error).__name__)
         pause_seconds_max = min(pause_seconds_max * 2, RETRY_SECONDS_MAX)

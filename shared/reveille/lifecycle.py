@@ -45,6 +45,7 @@ class Service:
 
     name = "service"
     http_body_bytes_max = 1024 * 1024
+    lock_seconds_max = 10.0  # how long a statement of the pool waits for a row that others hold
 
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
         self.settings = settings
@@ -125,6 +126,7 @@ class Service:
                 application_name=f"reveille {self.name}",
                 min_size=1,
                 max_size=self.settings.database_pool_max,
+                lock_seconds_max=self.lock_seconds_max,
             ),
             stop=self.stopping,
         )

@@ -126,6 +126,7 @@ class Store:
     ) -> Turn:
         """Settle `ends` and claim up to `limit` tasks, in one transaction.
 
+        Raises LockNotAvailableError when a row stays locked: other ends need not wait for it.
         Retried when the database went away: a turn that was committed without our hearing of it
         settles nothing the second time (its tokens are used up), and its claims go back when their
         server is found not to hold them.
@@ -140,7 +141,7 @@ class Store:
                     await self._write_results(connection, ends, done.settled)
                     return done
 
-        return await retrying(attempt)
+        return await retrying(attempt, unless=asyncpg.LockNotAvailableError)
 
     async def _turn(
         self,

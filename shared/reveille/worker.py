@@ -70,6 +70,8 @@ class WorkerService(Service):
     task types use are loaded before the first claim.
     """
 
+    lock_seconds_max = 2.0  # a turn is for all tasks: who waits for one row holds up the others
+
     def __init__(
         self,
         settings: WorkerSettings,
