@@ -5,9 +5,9 @@ a bad priority, a cycle, a dedupe key that is taken) arrives with the schema's o
 so there is one wording for SQL and HTTP clients.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 
@@ -16,6 +16,7 @@ from queue_gateway.sql import statement
 from reveille.database import DATABASE_ERRORS, is_transient
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 # SQLSTATE, or its class of two letters, to status: what is wrong with the values is the caller's to
 # mend.
@@ -57,6 +58,13 @@ class Store(Statements):
     def __init__(self, pool: asyncpg.Pool) -> None:
         super().__init__(pool)
         self._pool = pool
+
+    async def ask(self, work: Callable[[asyncpg.Pool], Awaitable[T]]) -> T:
+        """What `work` reads from the pool: questions that others than the gateway ask too. Raises
+        Refusal.
+        """
+        with refusing():
+            return await work(self._pool)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Statements]:

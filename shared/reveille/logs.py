@@ -147,7 +147,10 @@ def mask_text(text: str) -> str:
 
 
 def _formatter(*, as_json: bool, colors: bool) -> ProcessorFormatter:
-    console = structlog.dev.ConsoleRenderer(colors=colors)
+    # A plain traceback: the pretty one prints local variables, which hold decks and credentials.
+    console = structlog.dev.ConsoleRenderer(
+        colors=colors, exception_formatter=structlog.dev.plain_traceback
+    )
     rendering: list[Processor] = (
         [structlog.processors.JSONRenderer()] if as_json else [show_controls, console]
     )

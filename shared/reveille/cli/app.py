@@ -10,6 +10,7 @@ import typer
 from reveille.cli import demo, inspect, operate, running
 from reveille.cli.session import database_url
 from reveille.errors import ConfigurationError, ReveilleError
+from reveille.logs import configure_logging
 from reveille.migrate import migrate, pending_sql
 
 app = typer.Typer(
@@ -45,6 +46,7 @@ inspect.add_to(app)
 
 def main() -> None:
     """Entry point of the `reveille` script."""
+    configure_logging("warning", json=False)  # unconfigured, a traceback would show local variables
     try:
         app()
     except ConfigurationError as error:

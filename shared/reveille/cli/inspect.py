@@ -1,4 +1,4 @@
-"""Commands that look: tasks, task, servers, costs, doctor, healthcheck."""
+"""Commands that look: tasks, task, servers, costs, report, doctor, healthcheck."""
 
 import json
 import os
@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from reveille.cli.doctor import examine
-from reveille.cli.session import console, rows_of, show
+from reveille.cli.session import console, rows_of, show, with_database
+from reveille.report import REPORT_DAYS, report_of
 
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
@@ -22,6 +23,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(task)
     app.command()(servers)
     app.command()(costs)
+    app.command()(report)
     app.command()(doctor)
     app.command()(healthcheck)
 
@@ -150,6 +152,30 @@ def costs(as_json: Json = False) -> None:
         + (f", ${each:.4f} each" if each is not None else "")
         + f"; the always-on server would have cost ${summary['always_on_usd_same_time']:.2f} by now"
     )
+
+
+def report(
+    days: Annotated[int, typer.Option(min=1, max=366, help="The last so many days.")] = REPORT_DAYS,
+    as_json: Json = False,
+) -> None:
+    """The success metrics: target, measured value, verdict."""
+    found = with_database(lambda connection: report_of(connection, days, ALWAYS_ON_USD_PER_MONTH))
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+        return
+    rows = [
+        {
+            "metric": metric.title,
+            "target": metric.target,
+            "measured": metric.shown,
+            "verdict": metric.verdict,
+            "from": metric.basis,
+        }
+        for metric in found.metrics
+    ]
+    show(rows, as_json=False, title=f"success metrics, the last {days} days")
+    since = found.records_from
+    console.print(f"on record since {since:%Y-%m-%d %H:%M} UTC" if since else "nothing on record")
 
 
 def _number(value: Any) -> Any:

@@ -35,14 +35,17 @@ async def follow_document(connection: Connection, task_ids: Sequence[int]) -> bo
     """Show these tasks until all have ended; whether all completed."""
     news = asyncio.Event()
     await connection.add_listener(Channel.TASK_CHANGED, lambda *_: news.set())
-    # task_changed is sent only while somebody holds this lock; a gateway may have it already
-    await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", LOCK_SPACE, LOCK_LISTENING)
+    listening = False
     started = time.monotonic()
     said: dict[int, tuple[str, int]] = {}
     watched = console.is_terminal
     with Live(console=console, refresh_per_second=10, transient=False) as live:
         while True:
             news.clear()
+            if not listening:  # task_changed is sent only while somebody holds this lock
+                listening = await connection.fetchval(
+                    "SELECT pg_try_advisory_lock($1, $2)", LOCK_SPACE, LOCK_LISTENING
+                )
             tasks = [dict(row) for row in await connection.fetch(_TASKS, task_ids)]
             containers = [dict(row) for row in await connection.fetch(_CONTAINERS)]
             if watched:
