@@ -75,8 +75,8 @@ async def connect(
 ) -> asyncpg.Connection:
     """One connection; 0 switches a limit off.
 
-    `pooler=True` speaks through a transaction pooler: no prepared statements kept, no settings sent.
-    Raises one of DATABASE_ERRORS.
+    `pooler=True` speaks through a transaction pooler: no prepared statements kept, no settings
+    sent. Raises one of DATABASE_ERRORS.
     """
     connection = await asyncpg.connect(
         dsn,
@@ -150,8 +150,8 @@ async def retrying(
     """`await operation()` until it succeeds or fails in a way that another try cannot mend.
 
     Gives up after `for_seconds`, by default 60; with a `stop` event it goes on until that is set.
-    Then the last error is raised, and one of the kind `unless` is at once. `operation` must be safe to run twice: an answer may be lost
-    after the commit.
+    Then the last error is raised, and one of the kind `unless` is at once. `operation` must be
+    safe to run twice: an answer may be lost after the commit.
     """
     if for_seconds is None and stop is None:
         for_seconds = RETRYING_SECONDS

@@ -1,0 +1,3 @@
+-- How many documents had a task completed between $1 and $2.
+SELECT count(DISTINCT document_id)::integer FROM processing_queue
+WHERE status = 'completed' AND completed_at >= $1 AND completed_at < $2
