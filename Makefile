@@ -5,8 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DECK ?=
+SEEDS ?= 5
+FIRST_SEED ?= 1
 
-.PHONY: help demo up test check format bench schema-dump clean
+.PHONY: help demo up test chaos check format bench schema-dump screenshots clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -28,6 +30,9 @@ up: $(STAMP) ## keep the system running on this machine until Ctrl-C
 test: $(STAMP) ## all tests: no Docker, no GPU, no network needed
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS)
 
+chaos: $(STAMP) ## kill, freeze and cut off everything under load, then count (SEEDS=20 FIRST_SEED=1)
+	@$(BIN)/python -m tests.chaos --seeds $(SEEDS) --first-seed $(FIRST_SEED)
+
 check: $(STAMP) ## format, lint, types, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -40,6 +45,9 @@ format: $(STAMP) ## format the code
 
 schema-dump: $(STAMP) ## write db/schema.sql from the migrations
 	$(BIN)/python -m reveille.schema_dump > db/schema.sql.new && mv db/schema.sql.new db/schema.sql
+
+screenshots: $(STAMP) ## the picture of the board in the README (needs chromium)
+	@$(BIN)/python docs/screenshots.py
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .reveille

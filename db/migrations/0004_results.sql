@@ -13,6 +13,15 @@ CREATE TABLE IF NOT EXISTS documents (
     company_id varchar(255),
     created_at timestamptz NOT NULL DEFAULT reveille_now()
 );
+-- The gateway looks for a deck it has already. A table of the backend's gets no index of ours.
+DO $$
+BEGIN
+    IF (SELECT count(*) = 7 FROM pg_attribute
+        WHERE attrelid = 'documents'::regclass AND NOT attisdropped
+          AND attname IN ('filename', 'media_type', 'sha256', 'size_bytes', 'content', 'company_id', 'created_at')) THEN
+        CREATE INDEX documents_sha256 ON documents (sha256);
+    END IF;
+END $$;
 
 CREATE TABLE analysis_templates (
     id varchar(100) PRIMARY KEY,

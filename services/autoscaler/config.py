@@ -17,6 +17,7 @@ class AutoscalerSettings(Settings):
     """What the autoscaler adds. The settings below `scaling_file` override it for every pool."""
 
     scaling_file: Path | None = Field(None, description="YAML; unset: the requirements' numbers")
+    policy: str | None = Field(None, description="threshold or marginal")
     scale_up_delay_seconds: NonNegativeFloat | None = None
     scale_down_delay_seconds: NonNegativeFloat | None = None
     lone_task_delay_seconds: NonNegativeFloat | None = None
@@ -59,6 +60,7 @@ class AutoscalerSettings(Settings):
     def scaling(self) -> dict[str, PoolScaling]:
         """The scaling of every pool. Raises ConfigurationError."""
         overrides: dict[str, Any] = {
+            "policy": self.policy,
             "scale_up_delay": self.scale_up_delay_seconds,
             "scale_down_delay": self.scale_down_delay_seconds,
             "lone_task_delay": self.lone_task_delay_seconds,

@@ -92,6 +92,9 @@ class PoolScaling(BaseModel):
     startup_timeout: Duration = 300.0
     lone_task_delay: Duration | None = None
     policy: str = "threshold"
+    wait_goal: Duration = 300.0  # marginal: what no task should wait longer than
+    cold_start: Duration = 120.0  # marginal: expected until one was measured
+    service_time: Duration = 60.0  # marginal: of a task whose type was not measured
     provider: str | None = None  # None: the setting REVEILLE_PROVIDER
     gpu: str | None = None
     price_usd_per_hour: float = Field(0.5, ge=0, allow_inf_nan=False)

@@ -43,7 +43,8 @@ class PoolState:
     """A pool at one moment.
 
     `other_servers` are live servers that serve it and are nobody's container here (a dedicated
-    machine). `failures` counts containers that failed in a row, `failed_seconds_ago` is the age of
+    machine). `service_seconds` is how long a task of each type takes, as far as it was measured.
+    `failures` counts containers that failed in a row, `failed_seconds_ago` is the age of
     the last. `spent_usd` is this calendar month's, None when it is not known.
     """
 
@@ -53,6 +54,7 @@ class PoolState:
     replicas: tuple[Replica, ...] = ()
     other_servers: int = 0
     other_free_slots: int = 0
+    service_seconds: Mapping[str, float] = field(default_factory=dict)
     paused: bool = False
     can_start: bool = True
     failures: int = 0

@@ -6,6 +6,7 @@ that scripts cannot see.
 """
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from queue_gateway.access import COOKIE
+from queue_gateway.board_lists import LIST_PAGES
 from queue_gateway.changes import Interest
 from queue_gateway.containers import containers
 from queue_gateway.costs import costs_of_month
@@ -22,15 +24,16 @@ from queue_gateway.pages import page
 from queue_gateway.pools import pools
 from queue_gateway.queue_depth import depth
 from queue_gateway.refusal import Refusal
-from queue_gateway.report import report_of
+from queue_gateway.report import report_of_days
 from queue_gateway.servers import servers
 from queue_gateway.task_view import TaskSummary, overall
 from queue_gateway.tasks import detail as task_detail
+from queue_gateway.timeline import timeline
+from reveille.report import REPORT_DAYS
 
 LATEST_MAX = 30
 CONTAINERS_MAX = 20
 DECISIONS_MAX = 10
-REPORT_DAYS = 30
 LOGIN_SECONDS = 7 * 86_400
 
 Page = Callable[[Desk, web.Request], Awaitable[web.Response]]
@@ -46,6 +49,8 @@ def add_board(application: web.Application, desk: Desk, document: dict[str, Any]
     router.add_get("/", _guarded(desk, _overview))
     router.add_get("/tasks/{id:\\d{1,18}}", _guarded(desk, _task))
     router.add_get("/documents/{id:-?\\d{1,18}}", _guarded(desk, _document))
+    for path, show in LIST_PAGES:
+        router.add_get(path, _guarded(desk, show))
     router.add_get("/report", _guarded(desk, _report))
     router.add_get("/docs", show_docs)
     router.add_get("/login", _login_form)
@@ -76,7 +81,7 @@ async def _overview(desk: Desk, _: web.Request) -> web.Response:
         waiting={entry.pool: entry for entry in queue.pools},
         servers=await servers(desk),
         containers=await containers(desk, limit=CONTAINERS_MAX),
-        decisions=await desk.store.rows("latest_decisions", DECISIONS_MAX),
+        decisions=await desk.store.rows("latest_decisions", DECISIONS_MAX, None),
         costs=await costs_of_month(desk),
         tasks=[TaskSummary.model_validate(row) for row in rows],
     )
@@ -85,7 +90,7 @@ async def _overview(desk: Desk, _: web.Request) -> web.Response:
 async def _task(desk: Desk, request: web.Request) -> web.Response:
     task_id = int(request.match_info["id"])
     task = await task_detail(desk.store, task_id, desk.settings.jaeger_url)
-    return page("task.html", task=task)
+    return page("task.html", task=task, timeline=timeline(task, datetime.now(UTC)))
 
 
 async def _document(desk: Desk, request: web.Request) -> web.Response:
@@ -103,11 +108,7 @@ async def _document(desk: Desk, request: web.Request) -> web.Response:
 
 
 async def _report(desk: Desk, _: web.Request) -> web.Response:
-    return page(
-        "report.html",
-        report=await report_of(desk, REPORT_DAYS),
-        costs=await costs_of_month(desk),
-    )
+    return page("report.html", report=await report_of_days(desk, REPORT_DAYS))
 
 
 async def _login_form(_: web.Request) -> web.Response:

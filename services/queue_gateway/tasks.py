@@ -155,7 +155,11 @@ async def create(call: Call[Params, NewTask]) -> Reply:
 
 async def list_tasks(call: Call[TaskFilter, Body]) -> TaskList:
     """Newest first."""
-    wanted = call.params
+    return await tasks_matching(call.desk.store, call.params)
+
+
+async def tasks_matching(store: Statements, wanted: TaskFilter) -> TaskList:
+    """One page of the tasks that the filter lets through, newest first."""
     filters = (
         list(wanted.status) or None,
         list(wanted.task_type) or None,
@@ -164,9 +168,9 @@ async def list_tasks(call: Call[TaskFilter, Body]) -> TaskList:
         wanted.limit,
     )
     if wanted.document_id is None:
-        rows = await call.desk.store.rows("list_tasks", *filters)
+        rows = await store.rows("list_tasks", *filters)
     else:
-        rows = await call.desk.store.rows("tasks_of_document", wanted.document_id, *filters)
+        rows = await store.rows("tasks_of_document", wanted.document_id, *filters)
     tasks = [TaskSummary.model_validate(row) for row in rows]
     full = len(tasks) == wanted.limit
     return TaskList(tasks=tasks, next_before=tasks[-1].id if full else None)

@@ -70,7 +70,7 @@ async def eventually_blocked(queue: Queue) -> None:
 def _no_second_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     """A deadlock shall show; in production the store tries again."""
 
-    async def once(operation: Callable[[], Awaitable[Any]]) -> Any:
+    async def once(operation: Callable[[], Awaitable[Any]], **_limits: object) -> Any:
         return await operation()
 
     monkeypatch.setattr("reveille.store.retrying", once)

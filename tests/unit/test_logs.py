@@ -223,3 +223,17 @@ def test_masking_hostile_text_takes_no_noticeable_time(text: str) -> None:
     started = time.thread_time()
     mask_text(text)
     assert time.thread_time() - started < 0.25
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_traceback_shows_no_local_variables(stream: io.StringIO, as_json: bool) -> None:
+    """Locals hold decks and credentials; a traceback in the logs must not print them."""
+    configure_logging("info", json=as_json, stream=stream)
+    deck = "-".join(["text", "of", "a", "deck"])
+    try:
+        fail(ValueError(f"{len(deck)} characters"))
+    except ValueError:
+        structlog.get_logger("test").exception("task_failed")
+
+    assert "14 characters" in stream.getvalue()
+    assert deck not in stream.getvalue()

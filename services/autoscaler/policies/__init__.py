@@ -6,7 +6,7 @@ Types only are imported from the rest of the autoscaler, so that a policy can be
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from autoscaler.policies import threshold
+from autoscaler.policies import marginal, threshold
 from autoscaler.state import Decision, PoolState
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ class Policy(Protocol):
 
 POLICIES: Mapping[str, Policy] = {
     "threshold": threshold.decide,
+    "marginal": marginal.decide,
 }
 
 
@@ -29,5 +30,5 @@ def require_policy(name: str) -> Policy:
     """The policy of that name. Raises ValueError listing the known ones."""
     policy = POLICIES.get(name)
     if policy is None:
-        raise ValueError(f"unknown policy {name!r}; known are {', '.join(sorted(POLICIES))}")
+        raise ValueError(f"unknown policy {name!r}; known are {', '.join(POLICIES)}")
     return policy

@@ -72,7 +72,7 @@ def _reason_to_grow(
         return None
     if state.revivable and len(state.waiting) > state.own_free_slots + state.other_free_slots:
         return f"{len(state.waiting)} waiting while one drains: taken back", oldest, False
-    if (critical := _unserved_critical(state)) is not None:
+    if (critical := unserved_critical(state)) is not None:
         return f"critical task {critical.task_id} waits and no slot is free", critical, False
     if above and above_seconds >= config.scale_up_delay:
         return (
@@ -85,7 +85,7 @@ def _reason_to_grow(
     return None
 
 
-def _unserved_critical(state: PoolState) -> Waiting | None:
+def unserved_critical(state: PoolState) -> Waiting | None:
     """A critical task for which no slot is free and none is on its way."""
     first = max(state.critical, key=lambda task: task.age_seconds, default=None)
     if first is None or state.own_free_slots or state.starting:

@@ -10,8 +10,9 @@ let source = null;
 async function refresh() {
   due = null;
   if (!dirty || document.hidden) return;
+  if (document.activeElement && document.activeElement.closest("form")) { due = setTimeout(refresh, REFRESH_MS); return; } // not under a typing hand
   dirty = false;
-  const response = await fetch(location.pathname, { headers: { Accept: "text/html" } });
+  const response = await fetch(location.pathname + location.search, { headers: { Accept: "text/html" } });
   if (!response.ok) return;
   const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
   const next = fresh.getElementById("content");

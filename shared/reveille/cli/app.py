@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reveille.cli import demo, inspect, operate, running
+from reveille.cli import demo, inspect, operate, running, simulate
 from reveille.cli.session import database_url
 from reveille.errors import ConfigurationError, ReveilleError
 from reveille.logs import configure_logging
@@ -42,6 +42,7 @@ demo.add_to(app)
 running.add_to(app)
 operate.add_to(app)
 inspect.add_to(app)
+simulate.add_to(app)
 
 
 def main() -> None:

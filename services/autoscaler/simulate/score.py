@@ -1,0 +1,153 @@
+"""What a run cost and how long tasks waited, per pool and in all, beside the lower bound."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from autoscaler.scaling_file import PoolScaling
+from autoscaler.simulate.bound import lower_bound_seconds
+from autoscaler.simulate.engine import Moment, Run, simulate
+from autoscaler.simulate.load import DAY_SECONDS, Load, Task
+
+SOON_SECONDS = 600.0
+MONTH_DAYS = 30.0
+# `always-on` is the replica that never goes; `letter` is threshold without the guard for lone tasks.
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "letter": {"policy": "threshold", "lone_task_delay": 1e12},
+    "threshold": {"policy": "threshold"},
+    "marginal": {"policy": "marginal"},
+    "always-on": {"policy": "threshold", "min_replicas": 1},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One pool, or `all` of them, under one policy and cold start. Costs are for 30 days."""
+
+    policy: str
+    pool: str
+    cold_start_seconds: float
+    tasks: int
+    unserved: int
+    usd_per_month: float
+    usd_per_document: float
+    gpu_hours: float
+    bound_usd_per_month: float
+    ratio: float
+    wait_mean_seconds: float
+    wait_p95_seconds: float
+    wait_max_seconds: float
+    share_within_10_minutes: float
+    starts: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A policy's scores, the total last, and the course of its pools."""
+
+    scores: Sequence[Score]
+    moments: Mapping[str, Sequence[Moment]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    pool: str
+    waits: Sequence[float]
+    unserved: int
+    usd: float
+    bound_usd: float
+    gpu_hours: float
+    starts: int
+
+
+def play(
+    load: Load, variant: str, scaling: Mapping[str, PoolScaling], cold_start: float, days: float
+) -> Outcome:
+    """Play `load` under one of VARIANTS: the visual pool, then what its tasks set free."""
+    configs = {
+        pool: PoolScaling.model_validate(
+            {**given.model_dump(), "cold_start": cold_start, **VARIANTS[variant]}
+        )
+        for pool, given in scaling.items()
+    }
+    horizon = days * DAY_SECONDS
+    visual = simulate(load.tasks, configs["visual"], cold_start, horizon)
+    parts = [_part("visual", load.tasks, visual, configs["visual"], cold_start)]
+    moments: dict[str, Sequence[Moment]] = {"visual": visual.moments}
+    if load.followers:
+        tasks = _followers(load, visual)
+        text = simulate(tasks, configs["text"], cold_start, horizon)
+        parts.append(_part("text", tasks, text, configs["text"], cold_start))
+        moments["text"] = text.moments
+    return Outcome(_scores(parts, variant, cold_start, days, load.documents), moments)
+
+
+def _followers(load: Load, visual: Run) -> list[Task]:
+    tasks = [
+        Task(done, seconds, load.tasks[n].priority, "extraction")
+        for n, done in enumerate(visual.done_at)
+        if done is not None
+        for seconds in load.followers[n]
+    ]
+    return sorted(tasks, key=lambda task: task.arrival_s)
+
+
+def _part(
+    pool: str, tasks: Sequence[Task], run: Run, config: PoolScaling, cold_start: float
+) -> _Part:
+    hours = run.replica_seconds / 3600
+    bound = lower_bound_seconds(tasks, cold_start, config.wait_goal) / 3600
+    return _Part(
+        pool,
+        [
+            (run.ended_at if at is None else at) - task.arrival_s
+            for task, at in zip(tasks, run.started_at, strict=True)
+        ],
+        sum(at is None for at in run.started_at),
+        hours * config.price_usd_per_hour,
+        bound * config.price_usd_per_hour,
+        hours,
+        len(run.replicas),
+    )
+
+
+def _scores(
+    parts: Sequence[_Part], variant: str, cold_start: float, days: float, documents: int
+) -> list[Score]:
+    whole = _Part(
+        "all",
+        [wait for part in parts for wait in part.waits],
+        sum(part.unserved for part in parts),
+        sum(part.usd for part in parts),
+        sum(part.bound_usd for part in parts),
+        sum(part.gpu_hours for part in parts),
+        sum(part.starts for part in parts),
+    )
+    shown = [*parts, whole] if len(parts) > 1 else parts
+    return [_score(part, variant, cold_start, days, documents) for part in shown]
+
+
+def _score(part: _Part, variant: str, cold_start: float, days: float, documents: int) -> Score:
+    waits = sorted(part.waits) or [0.0]
+    month = MONTH_DAYS / days
+    return Score(
+        policy=variant,
+        pool=part.pool,
+        cold_start_seconds=cold_start,
+        tasks=len(part.waits),
+        unserved=part.unserved,
+        usd_per_month=round(part.usd * month, 2),
+        usd_per_document=round(part.usd / max(documents, 1), 4),
+        gpu_hours=round(part.gpu_hours, 2),
+        bound_usd_per_month=round(part.bound_usd * month, 2),
+        ratio=round(part.usd / part.bound_usd, 3) if part.bound_usd else 0.0,
+        wait_mean_seconds=round(sum(waits) / len(waits), 1),
+        wait_p95_seconds=round(waits[int(0.95 * (len(waits) - 1))], 1),
+        wait_max_seconds=round(waits[-1], 1),
+        share_within_10_minutes=round(sum(w <= SOON_SECONDS for w in waits) / len(waits), 4),
+        starts=part.starts,
+    )

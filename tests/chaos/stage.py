@@ -1,0 +1,309 @@
+"""Everything that runs during one seed, and the orchestrator that replaces whoever ends.
+
+Services reach Postgres through a proxy each. An end that no fault explains is remembered: a
+service outlives a database that is away, whatever it was doing.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+
+import aiohttp
+from tests.chaos.history import LOAD, keep_history
+from tests.chaos.plan import SLOTS, WORKER_SLOTS, Plan
+from tests.chaos.proxy import Proxy
+from tests.chaos.worker import SHIFT
+
+from reveille.database import connect
+from reveille.embedded import EmbeddedPostgres
+from reveille.migrate import migrate
+from reveille.processes import Child, start_module
+from reveille.testing import eventually, with_database
+
+DATABASE = "chaos"
+CONNECTIONS_MAX = 80
+REPLACE_SECONDS = 0.3  # a container's restart
+WATCH_SECONDS = 0.05
+START_SECONDS_MAX = 60.0
+EXIT_SERVER_ID_TAKEN = 58
+ENDED_WELL = (0, -signal.SIGTERM, -signal.SIGKILL, 128 + signal.SIGTERM)
+HEARTBEAT_SECONDS, LEASE_SECONDS = 2.0, 8.0
+DRAIN_SECONDS = 4.0
+
+# Shorter than in production, so that a minute holds many faults; the grace of a lost connection is
+# the default, because the five seconds of a killed worker are measured with it.
+SETTINGS = {
+    "REVEILLE_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS),
+    "REVEILLE_LEASE_SECONDS": str(LEASE_SECONDS),
+    "REVEILLE_OUTAGE_GRACE_SECONDS": "4",
+    "REVEILLE_PING_SECONDS": "2",
+    "REVEILLE_DRAIN_SECONDS": str(DRAIN_SECONDS),
+    "REVEILLE_BACKOFF_BASE_SECONDS": "0.2",
+    "REVEILLE_BACKOFF_MAX_SECONDS": "2",
+    "REVEILLE_MODEL_TIMEOUT_SECONDS": "4",
+    "REVEILLE_AUDIT_SECONDS": "20",
+    "REVEILLE_HTTP_PORT": "0",
+    "REVEILLE_LOG_JSON": "true",
+    "REVEILLE_LOG_LEVEL": "info",
+}
+MODEL_FAULTS = (
+    '[{"kind": "error_500_eof", "times": null, "probability": 0.01},'
+    ' {"kind": "cut_body", "times": null, "probability": 0.01},'
+    ' {"kind": "busy_503", "times": null, "probability": 0.01},'
+    ' {"kind": "wrong_schema", "times": null, "probability": 0.02}]'
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collapse:
+    """A service that ended by itself."""
+
+    slot: str
+    code: int
+    log_end: str
+
+
+class Slot:
+    """A place for one service process. `asked` is set while a fault means it to end."""
+
+    def __init__(self, name: str, proxy: Proxy) -> None:
+        self.name = name
+        self.proxy = proxy
+        self.child: Child | None = None
+        self.starts = 0
+        self.asked = False
+        self.frozen = False
+        self.was_frozen = False  # this process, at some time
+
+    @property
+    def pid(self) -> int | None:
+        """The process that runs here now."""
+        return self.child.process.pid if self.child is not None and self.child.alive else None
+
+    def signal(self, number: signal.Signals) -> bool:
+        """Send a signal; False when nobody is there."""
+        pid = self.pid
+        if pid is None:
+            return False
+        if number in (signal.SIGTERM, signal.SIGKILL):
+            self.asked = True
+        self.frozen = (self.frozen and number != signal.SIGCONT) or number == signal.SIGSTOP
+        self.was_frozen = self.was_frozen or self.frozen
+        os.kill(pid, number)
+        return True
+
+
+class Stage:
+    """The system under test. `collapses` and `restarts` grow while it runs."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan = plan
+        self.folder = folder
+        self.document_root = folder / "documents"
+        self.postgres = EmbeddedPostgres(
+            trust=True,
+            # An acknowledged commit survives a crash of the server, if not of the machine.
+            settings={"max_connections": str(CONNECTIONS_MAX), "synchronous_commit": "on"},
+        )
+        self.slots: dict[str, Slot] = {}
+        self.model: Child | None = None
+        self.model_port = _free_port()
+        self.collapses: list[Collapse] = []
+        self.restarts = 0
+        self.closing = False
+        self._orchestrators: list[asyncio.Task[None]] = []
+
+    @property
+    def dsn(self) -> str:
+        """The way to the database that no fault touches."""
+        return with_database(self.postgres.dsn, DATABASE)
+
+    async def open(self) -> None:
+        """Start everything; returns when all workers are active."""
+        self.document_root.mkdir(parents=True)
+        await asyncio.to_thread(self.postgres.start)
+        await self._make_database()
+        self.start_model()
+        for name in SLOTS:
+            proxy = Proxy(self.postgres.port)
+            await proxy.start()
+            slot = self.slots[name] = Slot(name, proxy)
+            self._orchestrators.append(asyncio.create_task(self._orchestrate(slot), name=name))
+        await eventually(self.all_active, within_seconds=START_SECONDS_MAX)
+
+    async def close(self) -> None:
+        """End everything, at once."""
+        self.closing = True
+        for orchestrator in self._orchestrators:
+            orchestrator.cancel()
+        await asyncio.gather(*self._orchestrators, return_exceptions=True)
+        for child in (*(slot.child for slot in self.slots.values()), self.model):
+            if child is not None and child.alive:
+                child.process.kill()
+            if child is not None:
+                await asyncio.to_thread(child.process.wait)
+        for slot in self.slots.values():
+            await slot.proxy.stop()
+        await asyncio.to_thread(self.postgres.close)
+
+    async def heal(self) -> None:
+        """Undo what still lasts."""
+        for slot in self.slots.values():
+            slot.proxy.heal()
+            if slot.frozen:
+                slot.signal(signal.SIGCONT)
+        if self.postgres.pid == 0:
+            await asyncio.to_thread(self.postgres.start)
+        if self.model is None or not self.model.alive:
+            self.start_model()
+        await self._clear_model_faults()
+
+    async def all_active(self) -> bool:
+        """Whether each worker slot has a server that takes tasks."""
+        connection = await connect(self.dsn, application_name=LOAD)
+        try:
+            active: int = await connection.fetchval(
+                "SELECT count(DISTINCT container_id) FROM processing_servers "
+                "WHERE status = 'active' AND container_id = ANY ($1::varchar[]) "
+                "AND last_heartbeat > reveille_now() - make_interval(secs => $2)",
+                list(WORKER_SLOTS),
+                LEASE_SECONDS,
+            )
+        finally:
+            await connection.close()
+        return active >= len(WORKER_SLOTS)
+
+    def start_model(self) -> None:
+        """The stand-in model server, on the same port each time."""
+        self.model = start_module(
+            "model_stub",
+            environment={
+                "REVEILLE_STUB_PORT": str(self.model_port),
+                "REVEILLE_STUB_NUM_PARALLEL": "8",
+                "REVEILLE_STUB_SERVICE_SECONDS": "0.05",
+                "REVEILLE_STUB_FAULTS": MODEL_FAULTS,
+            },
+            log_path=self.folder / "model.log",
+        )
+
+    @property
+    def model_url(self) -> str:
+        """Where the model server listens."""
+        return f"http://127.0.0.1:{self.model_port}"
+
+    async def _clear_model_faults(self) -> None:
+        async def cleared() -> bool:
+            try:
+                url = f"{self.model_url}/_stub/faults"
+                async with aiohttp.ClientSession() as http, http.delete(url) as answer:
+                    return answer.ok
+            except aiohttp.ClientError:
+                return False
+
+        await eventually(cleared, within_seconds=START_SECONDS_MAX)
+
+    async def _make_database(self) -> None:
+        connection = await connect(self.postgres.dsn, application_name=LOAD)
+        await connection.execute(f'CREATE DATABASE "{DATABASE}"')
+        await connection.close()
+        await migrate(self.dsn)
+        connection = await connect(self.dsn, application_name=LOAD)
+        await keep_history(connection)
+        # Faults are frequent here: attempts run out only for what is hopeless.
+        await connection.execute("UPDATE task_types SET max_retries = 25")
+        await connection.close()
+
+    # The orchestrator
+
+    def start(self, slot: Slot) -> None:
+        """Start the service of a slot. Half of the workers keep their server id, as a container
+        with a fixed name does; the others get a new one.
+        """
+        slot.starts += 1
+        slot.asked = slot.frozen = slot.was_frozen = False
+        kind, _, number = slot.name.partition("-")
+        environment = SETTINGS | {
+            "DATABASE_URL": with_database(
+                f"postgresql://postgres@127.0.0.1:{slot.proxy.port}/", DATABASE
+            ),
+            "OLLAMA_HOST": self.model_url,
+            "REVEILLE_DOCUMENT_ROOT": str(self.document_root),
+        }
+        if slot.name not in WORKER_SLOTS:
+            module = {"monitor": "heartbeat_monitor", "gateway": "queue_gateway"}[kind]
+            arguments: tuple[str, ...] = ()
+        else:
+            module, arguments = "tests.chaos.worker", (f"{kind}_worker",)
+            environment |= {
+                "REVEILLE_SERVER_ID": slot.name if number == "1" else f"{slot.name}-{token_hex(3)}",
+                "REVEILLE_CONTAINER_ID": slot.name,
+                "REVEILLE_SLOTS": "2" if kind == "visual" else "3",
+            }
+            if slot.name == self.plan.wrong_clock:
+                environment[SHIFT] = str(self.plan.clock_shift_seconds)
+        slot.child = start_module(
+            module,
+            *arguments,
+            environment=environment,
+            log_path=self.folder / f"{slot.name}.log",
+            name=slot.name,
+        )
+
+    async def _orchestrate(self, slot: Slot) -> None:
+        while not self.closing:
+            self.start(slot)
+            child = slot.child
+            assert child is not None
+            await _until(lambda: not child.alive)  # noqa: B023 - awaited here
+            self._note_end(slot, child)
+            self.restarts += 1
+            await asyncio.sleep(REPLACE_SECONDS)
+
+    def _note_end(self, slot: Slot, child: Child) -> None:
+        code = child.process.returncode
+        by_poison = code == -signal.SIGKILL and slot.name in WORKER_SLOTS
+        # While a half-open connection of the predecessor lives, its id is taken.
+        by_phantom = code == EXIT_SERVER_ID_TAKEN and slot.proxy.swallowed
+        # -SIGTERM: it was asked so early that its handlers were not there yet.
+        ended_well = slot.asked and code in ENDED_WELL
+        if not (by_poison or by_phantom or ended_well):
+            self.collapses.append(Collapse(slot=slot.name, code=code, log_end=_log_end(child)))
+
+    def note_overrun(self, slot: Slot, seconds: float) -> None:
+        """It was asked to stop and did not."""
+        log_end = f"did not end within {seconds:g} s of SIGTERM: {_log_end(slot.child)}"
+        self.collapses.append(Collapse(slot=slot.name, code=0, log_end=log_end))
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    """Other processes tell nobody when they end: look now and then."""
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(WATCH_SECONDS)
+
+
+def _log_end(child: Child | None) -> str:
+    return "" if child is None else child.log_tail(4)[-600:]
+
+
+@asynccontextmanager
+async def stage_for(plan: Plan, folder: Path) -> AsyncIterator[Stage]:
+    """An open stage, closed however the run ends."""
+    stage = Stage(plan, folder)
+    try:
+        await stage.open()
+        yield stage
+    finally:
+        await stage.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,178 @@
+"""The simulator: exact little loads, invented months, traces, and the bound."""
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+import typer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from autoscaler.scaling_file import PoolScaling, read_scaling
+from autoscaler.simulate.__main__ import command
+from autoscaler.simulate.bound import lower_bound_seconds
+from autoscaler.simulate.engine import simulate
+from autoscaler.simulate.load import Task, pitch_decks, read_trace
+from autoscaler.simulate.picture import line
+from autoscaler.simulate.score import play
+from reveille.cli.app import app
+from reveille.errors import ConfigurationError
+
+MARGINAL = PoolScaling(policy="marginal", cold_start=100.0)
+AZURE = Path(__file__).parents[3] / "shared" / "traces" / "AzureLLMInferenceTrace_code.csv"
+
+
+def test_single_task_costs_a_cold_start_its_work_and_the_keeping() -> None:
+    """100 s up, 50 s work, 100 s kept: nothing else is billed."""
+    run = simulate([Task(10.0, 50.0)], MARGINAL, 100.0, horizon=1000.0)
+    assert run.started_at == [110.0]
+    assert run.done_at == [160.0]
+    assert run.replica_seconds == pytest.approx(250.0)
+
+
+def test_threshold_guards_its_lone_task_and_the_letter_does_not() -> None:
+    """The requirement taken literally leaves it waiting until the end."""
+    guarded = simulate([Task(0.0, 50.0)], PoolScaling(), 100.0, horizon=5000.0)
+    assert guarded.started_at == [220.0]
+    letter = PoolScaling(lone_task_delay=1e12)
+    assert simulate([Task(0.0, 50.0)], letter, 100.0, horizon=5000.0).started_at == [None]
+
+
+def test_same_seed_gives_the_same_month() -> None:
+    """A result can be repeated."""
+    assert pitch_decks(20, 28, seed=3) == pitch_decks(20, 28, seed=3)
+    assert pitch_decks(20, 28, seed=3) != pitch_decks(20, 28, seed=4)
+    assert pitch_decks(20, 280, seed=1).documents == pytest.approx(20 * 280, rel=0.1)
+
+
+loads = st.lists(
+    st.builds(Task, st.floats(0, 5000), st.floats(1, 300), st.integers(1, 3)),
+    min_size=1,
+    max_size=25,
+).map(lambda tasks: sorted(tasks, key=lambda task: task.arrival_s))
+
+
+@settings(deadline=None, max_examples=25)
+@given(loads, st.sampled_from([30.0, 100.0, 250.0]))
+def test_marginal_serves_everything_and_no_replica_goes_within_a_cold_start(
+    tasks: list[Task], cold_start: float
+) -> None:
+    """Whatever arrives: all done, the pool is empty in the end, and nothing flaps."""
+    config = MARGINAL.model_copy(update={"cold_start": cold_start})
+    run = simulate(tasks, config, cold_start, horizon=10_000.0)
+    assert None not in run.done_at
+    for replica in run.replicas:
+        assert replica.stopped_at is not None
+        assert replica.stopped_at - replica.started_at >= 2 * cold_start - 0.1
+    assert max(moment.replicas for moment in run.moments) <= config.max_replicas
+
+
+@settings(deadline=None, max_examples=25)
+@given(loads, st.sampled_from([30.0, 100.0, 400.0]))
+def test_bound_is_below_a_run_that_meets_the_goal(tasks: list[Task], cold_start: float) -> None:
+    """A lower bound that some policy beats would be none."""
+    run = simulate(tasks, MARGINAL, cold_start, horizon=10_000.0)
+    pairs = zip(tasks, run.started_at, strict=True)
+    goal = max(1.0, *(at - task.arrival_s for task, at in pairs if at is not None))
+    assert lower_bound_seconds(tasks, cold_start, goal) <= run.replica_seconds + 1e-6
+
+
+def test_bound_of_far_apart_tasks_is_a_start_and_the_work_of_each() -> None:
+    """Nobody keeps a replica for a day."""
+    tasks = [Task(0.0, 10.0), Task(90_000.0, 20.0)]
+    assert lower_bound_seconds(tasks, 100.0, 300.0) == 230.0
+    near = [Task(0.0, 10.0), Task(50.0, 20.0)]
+    assert lower_bound_seconds(near, 100.0, 300.0) == 130.0
+
+
+def test_marginal_is_cheaper_than_threshold_and_meets_the_waits() -> None:
+    """A week of 20 documents a day: the reason why there is a second policy."""
+    load, scaling = pitch_decks(20, 7, seed=1), read_scaling(None)
+    marginal = play(load, "marginal", scaling, 120.0, 7).scores[-1]
+    threshold = play(load, "threshold", scaling, 120.0, 7).scores[-1]
+    assert marginal.usd_per_month < 0.5 * threshold.usd_per_month
+    assert marginal.share_within_10_minutes >= 0.95
+    assert marginal.wait_mean_seconds < 300
+    assert marginal.ratio >= 1.0
+
+
+def test_plain_trace_is_read_with_and_without_its_optional_columns(tmp_path: Path) -> None:
+    """Two columns suffice; the clock starts at the first arrival and may be stretched."""
+    trace = tmp_path / "trace.csv"
+    trace.write_text("arrival_s,service_s\n20,5\n10,4\n")
+    assert read_trace(trace, stretch=2).tasks == [Task(0.0, 4.0), Task(20.0, 5.0)]
+    trace.write_text("arrival_s,service_s,priority,task_type\n0,5,3,slide_feedback\n")
+    assert read_trace(trace).tasks == [Task(0.0, 5.0, 3, "slide_feedback")]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "expected the columns"),
+        ("a,b\n1,2\n", "expected the columns"),
+        ("arrival_s,service_s\n", "holds no task"),
+        ("arrival_s,service_s\n1,x\n", "line 2"),
+        ("arrival_s,service_s\n1\n", "line 2"),
+        ("arrival_s,service_s\n1,0\n", "service_s must be"),
+        ("arrival_s,service_s\nnan,1\n", "line 2"),
+        ("arrival_s,service_s,priority\n1,1,9\n", "priority must be"),
+    ],
+)
+def test_wrong_trace_is_refused_by_its_line(tmp_path: Path, content: str, words: str) -> None:
+    """A mistake in a long file must be found."""
+    trace = tmp_path / "trace.csv"
+    trace.write_text(content)
+    with pytest.raises(ConfigurationError, match=words):
+        read_trace(trace)
+
+
+def test_token_trace_is_read_with_service_times_from_its_counts() -> None:
+    """The published format: a moment, a prompt and an answer."""
+    if not AZURE.exists():
+        pytest.skip("the published traces are not here")
+    load = read_trace(AZURE)
+    assert load.documents == 8819
+    assert load.tasks[0].service_s == pytest.approx(4808 / 2000 + 10 / 40)
+    assert 3000 < load.tasks[-1].arrival_s < 3600
+
+
+def test_command_prints_json_and_draws(tmp_path: Path) -> None:
+    """What a script reads and what a page shows."""
+    drawing = tmp_path / "month.svg"
+    arguments = ["--documents", "5", "--days", "7", "--cold-start", "60s", "--cold-start", "2m"]
+    done = CliRunner().invoke(_app(), [*arguments, "--json", "--svg", str(drawing)])
+    scores = json.loads(done.stdout)
+    assert {score["cold_start_seconds"] for score in scores} == {60.0, 120.0}
+    assert {score["policy"] for score in scores} >= {"marginal", "threshold"}
+    assert ET.parse(drawing).getroot().tag.endswith("svg")  # noqa: S314 - our own file
+    table = CliRunner().invoke(_app(), [*arguments, "--policy", "marginal"])
+    assert "$/month" in table.stdout
+    assert "█" in table.stdout
+
+
+def test_unknown_policy_is_refused_with_the_known_ones() -> None:
+    """A typing error is no policy."""
+    done = CliRunner().invoke(_app(), ["--policy", "clairvoyant"])
+    assert isinstance(done.exception, ConfigurationError)
+    assert "marginal" in str(done.exception)
+
+
+def test_reveille_simulate_hands_its_arguments_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line knows the simulator by name only."""
+    called: list[list[str]] = []
+    monkeypatch.setattr("os.execv", lambda _, arguments: called.append(arguments[1:]))
+    CliRunner().invoke(app, ["simulate", "--documents", "5", "--json"])
+    assert called == [["-m", "autoscaler.simulate", "--documents", "5", "--json"]]
+
+
+def test_line_of_blocks_shows_the_smallest_value_that_is_not_nothing() -> None:
+    """One waiting task beside hundreds is still seen."""
+    assert line([0, 1, 800]) == " ▁█"
+
+
+def _app() -> typer.Typer:
+    alone = typer.Typer()
+    alone.command()(command)
+    return alone
