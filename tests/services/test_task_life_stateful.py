@@ -79,7 +79,7 @@ class Model:
             return
         if status in {"queued", "retry"}:
             status = self._startable(task, before)
-        if before not in LIVE:
+        if before not in LIVE and status in LIVE:  # redriven: it starts afresh
             task.lost_count = task.retry_count = 0
             task.cancelled_by = None
         self._enter(task, status)
