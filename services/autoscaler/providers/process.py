@@ -133,7 +133,10 @@ class ProcessProvider:
     async def list(self) -> Sequence[ProviderContainer]:
         """Every process that has a pid file."""
         try:
-            files = sorted(self._folder.glob("*.pid"))
+            # Not glob: it takes a folder that cannot be read for an empty one.
+            files = sorted(f for f in self._folder.iterdir() if f.suffix == ".pid")
+        except FileNotFoundError:
+            return ()  # nothing was started yet
         except OSError as error:
             raise ProviderError(f"{self._folder}: {error}") from None
         found = [process for file in files if (process := self._read(file)) is not None]

@@ -1,0 +1,1 @@
+"""What the conformance suite needs of each provider: a world to run it in."""
