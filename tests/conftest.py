@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from tests.roles import connect_under_roles
 
 from reveille.testing import Database, Databases
 from reveille.testing_server import PostgresServer, choose_server
@@ -59,6 +60,12 @@ def databases(request: pytest.FixtureRequest) -> Databases:
     if given is not None:
         return Databases(given["postgres"], prefix=given["prefix"])
     return Databases(request.config.stash[SERVER].start(), prefix=_prefix())
+
+
+@pytest.fixture(autouse=True)
+def roles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Services run under their roles, in every test."""
+    connect_under_roles(monkeypatch)
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import hashlib
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -46,6 +46,13 @@ CREATE TABLE IF NOT EXISTS reveille_migrations (
 # Functions that keep the search_path of their definition must not keep that of whoever ran them.
 SEARCH_PATH = """\
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true)"""
+# What the new files made is granted to the roles of 0008_roles.sql.
+GRANT = """\
+DO $$ BEGIN
+    IF to_regprocedure('reveille_apply_privileges()') IS NOT NULL THEN
+        PERFORM reveille_apply_privileges();
+    END IF;
+END $$"""
 INSERT = """\
 INSERT INTO reveille_migrations (version, name, checksum, breaking, duration_ms)
 VALUES ($1, $2, $3, $4, $5)"""
@@ -139,8 +146,11 @@ async def migrate(
             _check_unedited(migrations, done)
             _check_not_newer(migrations, done)
             new: list[Applied] = []
-            for together in _batches(_not_in(done, migrations)):
-                new += await _apply(connection, together, on_progress)
+            with _warnings(connection, on_progress):
+                for together in _batches(_not_in(done, migrations)):
+                    new += await _apply(connection, together, on_progress)
+                if new:
+                    await connection.execute(GRANT)
             return new
 
 
@@ -195,7 +205,7 @@ async def pending_sql(dsn: str | None, *, directory: Path | None = None) -> str:
             if not is_transient(error):
                 raise
     scripts = [_script(together) for together in _batches(missing)]
-    return heading + "\n".join([f"{CREATE_TABLE};\n", *scripts] if scripts else [])
+    return heading + "\n".join([f"{CREATE_TABLE};\n", *scripts, f"{GRANT};\n"] if scripts else [])
 
 
 def _read(path: Path) -> Migration:
@@ -277,6 +287,24 @@ async def _connection(database: str | asyncpg.Connection) -> AsyncIterator[async
         yield connection
     finally:
         await connection.close(timeout=5)
+
+
+@contextmanager
+def _warnings(connection: asyncpg.Connection, on_progress: Callable[[str], None]) -> Iterator[None]:
+    """While open, the server's warnings go to `on_progress`, each once."""
+    said: set[str] = set()
+
+    def hear(_: asyncpg.Connection, message: asyncpg.PostgresLogMessage) -> None:
+        if message.severity_en == "WARNING" and message.message not in said:
+            said.add(message.message)
+            hint = f" ({message.hint})" if message.hint else ""
+            on_progress(f"warning: {message.message}{hint}")
+
+    connection.add_log_listener(hear)
+    try:
+        yield
+    finally:
+        connection.remove_log_listener(hear)
 
 
 @asynccontextmanager
