@@ -180,6 +180,51 @@ CREATE TRIGGER reveille_30_declare_parents AFTER INSERT ON processing_queue FOR 
 CREATE TRIGGER reveille_40_after_delete AFTER DELETE ON processing_queue REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION reveille_after_delete();
 CREATE TRIGGER reveille_40_after_update AFTER UPDATE ON processing_queue REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION reveille_after_update();
 
+CREATE TABLE processing_queue_archive (
+    id bigint NOT NULL,
+    document_id bigint NOT NULL,
+    task_type character varying(50) NOT NULL,
+    priority integer NOT NULL,
+    file_path text,
+    company_id character varying(255),
+    processing_options jsonb NOT NULL,
+    depends_on bigint[],
+    dedupe_key text,
+    next_retry_at timestamp with time zone,
+    traceparent text,
+    tracestate text,
+    status character varying(20) NOT NULL,
+    progress_percentage integer NOT NULL,
+    current_step character varying(255),
+    progress_message text,
+    last_progress_update timestamp with time zone,
+    created_at timestamp with time zone NOT NULL,
+    started_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    processing_duration_seconds integer,
+    retry_count integer NOT NULL,
+    max_retries integer,
+    error_count integer NOT NULL,
+    last_error text,
+    locked_by character varying(255),
+    locked_at timestamp with time zone,
+    lock_expires_at timestamp with time zone,
+    lease_token bigint,
+    results_file_path text,
+    processing_metadata jsonb,
+    pool character varying(50),
+    claimable_at timestamp with time zone,
+    attempt integer NOT NULL,
+    lost_count integer NOT NULL,
+    process_traceparent text,
+    completed_by character varying(255),
+    failure_reason character varying(50),
+    cancelled_by_task_id bigint,
+    reveille_history jsonb DEFAULT '{}'::jsonb NOT NULL
+);
+CREATE INDEX processing_queue_archive_document ON ONLY processing_queue_archive USING btree (document_id);
+CREATE INDEX processing_queue_archive_id ON ONLY processing_queue_archive USING btree (id);
+
 CREATE TABLE processing_servers (
     id character varying(255) NOT NULL,
     server_type character varying(50) NOT NULL,
@@ -465,6 +510,91 @@ SELECT document_id,
          SELECT document_id
            FROM specialized_analysis_results) d;
 
+CREATE VIEW processing_queue_all AS
+SELECT id,
+    document_id,
+    task_type,
+    pool,
+    status,
+    priority,
+    file_path,
+    company_id,
+    processing_options,
+    depends_on,
+    dedupe_key,
+    next_retry_at,
+    traceparent,
+    tracestate,
+    progress_percentage,
+    current_step,
+    progress_message,
+    last_progress_update,
+    created_at,
+    claimable_at,
+    started_at,
+    completed_at,
+    processing_duration_seconds,
+    attempt,
+    retry_count,
+    max_retries,
+    error_count,
+    lost_count,
+    last_error,
+    failure_reason,
+    locked_by,
+    locked_at,
+    lock_expires_at,
+    lease_token,
+    completed_by,
+    cancelled_by_task_id,
+    process_traceparent,
+    results_file_path,
+    processing_metadata,
+    NULL::jsonb AS reveille_history
+   FROM processing_queue
+UNION ALL
+ SELECT id,
+    document_id,
+    task_type,
+    pool,
+    status,
+    priority,
+    file_path,
+    company_id,
+    processing_options,
+    depends_on,
+    dedupe_key,
+    next_retry_at,
+    traceparent,
+    tracestate,
+    progress_percentage,
+    current_step,
+    progress_message,
+    last_progress_update,
+    created_at,
+    claimable_at,
+    started_at,
+    completed_at,
+    processing_duration_seconds,
+    attempt,
+    retry_count,
+    max_retries,
+    error_count,
+    lost_count,
+    last_error,
+    failure_reason,
+    locked_by,
+    locked_at,
+    lock_expires_at,
+    lease_token,
+    completed_by,
+    cancelled_by_task_id,
+    process_traceparent,
+    results_file_path,
+    processing_metadata,
+    reveille_history
+   FROM processing_queue_archive;
+
 CREATE VIEW queue_depth AS
 SELECT pool,
     task_type,
@@ -611,6 +741,9 @@ CREATE OR REPLACE FUNCTION retry_failed_task(task_id bigint)
 AS $function$
 #variable_conflict use_column
 BEGIN
+    IF EXISTS (SELECT 1 FROM reveille_archived_task(retry_failed_task.task_id) a WHERE a.status IN ('failed', 'cancelled')) THEN
+        PERFORM reveille_restore_task(retry_failed_task.task_id);
+    END IF;
     UPDATE processing_queue SET status = 'queued', next_retry_at = NULL
     WHERE id = retry_failed_task.task_id AND status IN ('failed', 'cancelled', 'retry');
     RETURN FOUND;
@@ -626,7 +759,7 @@ DECLARE
     gone bigint[];
 BEGIN
     SELECT array_agg(id) INTO gone FROM old_rows;
-    IF gone IS NULL THEN
+    IF gone IS NULL OR current_setting('reveille.archiving', true) = 'on' THEN  -- on: moved, not deleted (0009)
         RETURN NULL;
     END IF;
     PERFORM pg_notify('task_cancel', id::text) FROM old_rows WHERE status = 'processing';
@@ -807,6 +940,123 @@ BEGIN
     END LOOP;
 END $function$;
 
+CREATE OR REPLACE FUNCTION reveille_archive_columns()
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    fresh record;
+    former record;
+BEGIN
+    FOR former IN
+        SELECT a.attname AS name FROM pg_attribute a
+        WHERE a.attrelid = 'processing_queue_archive'::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attnotnull
+          AND a.attname <> 'reveille_history'
+          AND NOT EXISTS (SELECT 1 FROM pg_attribute q WHERE q.attrelid = 'processing_queue'::regclass
+                            AND q.attname = a.attname AND NOT q.attisdropped)
+    LOOP
+        EXECUTE format('ALTER TABLE processing_queue_archive ALTER COLUMN %I DROP NOT NULL', former.name);
+    END LOOP;
+    FOR fresh IN
+        SELECT q.attname AS name, format_type(q.atttypid, q.atttypmod) AS type FROM pg_attribute q
+        WHERE q.attrelid = 'processing_queue'::regclass AND q.attnum > 0 AND NOT q.attisdropped
+          AND NOT EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = 'processing_queue_archive'::regclass
+                            AND a.attname = q.attname AND NOT a.attisdropped)
+    LOOP
+        EXECUTE format('ALTER TABLE processing_queue_archive ADD COLUMN %I %s', fresh.name, fresh.type);
+    END LOOP;
+    RETURN (SELECT string_agg(quote_ident(q.attname), ', ' ORDER BY q.attnum) FROM pg_attribute q
+            WHERE q.attrelid = 'processing_queue'::regclass AND q.attnum > 0 AND NOT q.attisdropped);
+END $function$;
+
+CREATE OR REPLACE FUNCTION reveille_archive_partition(ended_at timestamp with time zone)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    month timestamp := date_trunc('month', ended_at AT TIME ZONE 'UTC');
+    name text := 'processing_queue_archive_' || to_char(month, 'YYYY_MM');
+BEGIN
+    IF to_regclass(quote_ident(current_schema()) || '.' || name) IS NULL THEN
+        EXECUTE format('CREATE TABLE %I (LIKE processing_queue_archive INCLUDING DEFAULTS)', name);
+        EXECUTE format('ALTER TABLE processing_queue_archive ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+            name, month AT TIME ZONE 'UTC', (month + interval '1 month') AT TIME ZONE 'UTC');
+    END IF;
+    RETURN name;
+END $function$;
+
+CREATE OR REPLACE FUNCTION reveille_archive_tasks(ended_before timestamp with time zone, after_id bigint, rows_max integer, OUT moved integer, OUT last_id bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+DECLARE
+    holders text;
+    columns text;
+    seen integer;
+    all_young boolean;
+    ids bigint[];
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(5395020, 4) THEN
+        RETURN;
+    END IF;
+    SELECT string_agg(DISTINCT conrelid::regclass::text, ', ') INTO holders FROM pg_constraint
+    WHERE contype = 'f' AND confrelid = 'processing_queue'::regclass
+      AND conrelid <> ALL (ARRAY['task_attempts', 'task_checkpoints', 'task_dependencies', 'processing_progress']::regclass[]);
+    IF holders IS NOT NULL THEN
+        RAISE EXCEPTION 'tasks are not archived: foreign keys of % refer to processing_queue', holders USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'Drop these foreign keys, or leave REVEILLE_ARCHIVE_AFTER_DAYS unset.';
+    END IF;
+
+    SELECT count(*), max(id), bool_and(created_at >= ended_before), array_agg(id) FILTER (WHERE
+        status IN ('completed', 'failed', 'cancelled') AND completed_at < ended_before
+        AND NOT EXISTS (  -- somebody still waits for its word
+            SELECT 1 FROM task_dependencies d JOIN processing_queue child ON child.id = d.dependent_task_id
+            WHERE d.depends_on_task_id = page.id AND d.satisfied_at IS NULL
+              AND child.status IN ('blocked', 'queued', 'processing', 'retry')))
+    INTO seen, last_id, all_young, ids
+    FROM (SELECT id, status, created_at, completed_at FROM processing_queue WHERE id > after_id ORDER BY id LIMIT rows_max) AS page;
+    IF seen < rows_max OR all_young THEN
+        last_id := NULL;
+    END IF;
+
+    ids := ARRAY(SELECT id FROM processing_queue WHERE id = ANY (ids)
+                 AND status IN ('completed', 'failed', 'cancelled') AND completed_at < ended_before
+                 ORDER BY id FOR UPDATE SKIP LOCKED);
+    moved := cardinality(ids);
+    IF moved = 0 THEN
+        RETURN;
+    END IF;
+    PERFORM reveille_archive_partition(month) FROM (
+        SELECT DISTINCT date_trunc('month', completed_at, 'UTC') AS month FROM processing_queue WHERE id = ANY (ids)) AS months;
+    columns := reveille_archive_columns();
+    EXECUTE format($move$
+        INSERT INTO processing_queue_archive (%1$s, reveille_history)
+        SELECT %1$s, jsonb_build_object(
+            'archived_at', reveille_now(),
+            'attempts', (SELECT coalesce(jsonb_agg(to_jsonb(a) - 'task_id' ORDER BY a.lease_token), '[]')
+                         FROM task_attempts a WHERE a.task_id = q.id),
+            'steps', (SELECT coalesce(jsonb_agg(to_jsonb(s) - 'processing_queue_id' ORDER BY s.id), '[]')
+                      FROM processing_progress s WHERE s.processing_queue_id = q.id),
+            'edges', (SELECT coalesce(jsonb_agg(to_jsonb(d) - 'dependent_task_id' ORDER BY d.depends_on_task_id), '[]')
+                      FROM task_dependencies d WHERE d.dependent_task_id = q.id))
+        FROM processing_queue q WHERE q.id = ANY ($1)$move$, columns) USING ids;
+    PERFORM set_config('reveille.archiving', 'on', true);
+    DELETE FROM processing_queue WHERE id = ANY (ids);
+    PERFORM set_config('reveille.archiving', '', true);
+END $function$;
+
+CREATE OR REPLACE FUNCTION reveille_archived_task(parent bigint)
+ RETURNS TABLE(id bigint, task_type character varying, status character varying, last_error text)
+ LANGUAGE plpgsql
+ STABLE STRICT COST 1000 ROWS 1
+AS $function$
+BEGIN
+    RETURN QUERY SELECT a.id, a.task_type, a.status, a.last_error FROM processing_queue_archive a WHERE a.id = parent;
+END $function$;
+
 CREATE OR REPLACE FUNCTION reveille_before_dependency()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -820,7 +1070,7 @@ BEGIN
         RAISE EXCEPTION 'task % cannot depend on itself', NEW.dependent_task_id USING ERRCODE = 'check_violation';
     END IF;
     PERFORM 1 FROM processing_queue WHERE id = NEW.depends_on_task_id;
-    IF NOT FOUND THEN
+    IF NOT FOUND AND NOT EXISTS (SELECT 1 FROM reveille_archived_task(NEW.depends_on_task_id)) THEN
         RAISE EXCEPTION 'task % cannot depend on task %, which does not exist', NEW.dependent_task_id, NEW.depends_on_task_id
             USING ERRCODE = 'foreign_key_violation';
     END IF;
@@ -1095,6 +1345,29 @@ BEGIN
     RETURN NULL;
 END $function$;
 
+CREATE OR REPLACE FUNCTION reveille_forget_archive(ended_before timestamp with time zone)
+ RETURNS text[]
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+DECLARE
+    partition record;
+    dropped text[] := '{}';
+BEGIN
+    FOR partition IN
+        SELECT c.oid::regclass AS tbl, c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'processing_queue_archive'::regclass AND c.relname ~ '^processing_queue_archive_\d{4}_\d{2}$'
+        ORDER BY c.relname
+    LOOP
+        IF (to_date(right(partition.name, 7), 'YYYY_MM') + interval '1 month') AT TIME ZONE 'UTC' <= ended_before THEN
+            EXECUTE format('DROP TABLE %s', partition.tbl);
+            dropped := dropped || partition.name::text;
+        END IF;
+    END LOOP;
+    RETURN dropped;
+END $function$;
+
 CREATE OR REPLACE FUNCTION reveille_lock_space()
  RETURNS integer
  LANGUAGE sql
@@ -1142,7 +1415,8 @@ BEGIN
         UPDATE task_dependencies d SET satisfied_at = reveille_now()
         WHERE d.depends_on_task_id = ANY (parents) AND d.satisfied_at IS NULL
           AND (d.dependency_type = 'finished'
-               OR EXISTS (SELECT 1 FROM processing_queue p WHERE p.id = d.depends_on_task_id AND p.status = 'completed'))
+               OR EXISTS (SELECT 1 FROM processing_queue p WHERE p.id = d.depends_on_task_id AND p.status = 'completed')
+               OR EXISTS (SELECT 1 FROM reveille_archived_task(d.depends_on_task_id) a WHERE a.status = 'completed'))
         RETURNING d.dependent_task_id
     )
     SELECT array_agg(DISTINCT dependent_task_id) INTO children FROM satisfied;
@@ -1164,8 +1438,10 @@ BEGIN
                 CASE why.parent_status WHEN 'deleted' THEN 'was deleted' WHEN 'cancelled' THEN 'was cancelled'
                      ELSE 'failed: ' || coalesce(why.parent_error, 'no reason given') END)
         FROM (SELECT DISTINCT ON (d.dependent_task_id) d.dependent_task_id AS child, d.depends_on_task_id AS parent,
-                     p.task_type AS parent_type, coalesce(p.status, 'deleted') AS parent_status, left(p.last_error, 500) AS parent_error
+                     coalesce(p.task_type, a.task_type) AS parent_type, coalesce(p.status, a.status, 'deleted') AS parent_status,
+                     left(coalesce(p.last_error, a.last_error), 500) AS parent_error
               FROM task_dependencies d LEFT JOIN processing_queue p ON p.id = d.depends_on_task_id
+              LEFT JOIN LATERAL reveille_archived_task(CASE WHEN p.id IS NULL THEN d.depends_on_task_id END) a ON true
               WHERE d.dependent_task_id = ANY (children) AND d.depends_on_task_id = ANY (parents)
                 AND d.satisfied_at IS NULL AND d.dependency_type <> 'finished'
                 AND (p.id IS NULL OR p.status IN ('failed', 'cancelled'))
@@ -1298,6 +1574,39 @@ BEGIN
     UPDATE processing_queue q SET status = 'queued'
     WHERE q.id = ANY (children) AND q.status = 'blocked'
       AND NOT EXISTS (SELECT 1 FROM task_dependencies d WHERE d.dependent_task_id = q.id AND d.satisfied_at IS NULL);
+END $function$;
+
+CREATE OR REPLACE FUNCTION reveille_restore_task(task_id bigint)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+#variable_conflict use_variable
+DECLARE
+    columns text;
+    history jsonb;
+    waited_since timestamptz;
+BEGIN
+    SELECT a.reveille_history, a.claimable_at INTO history, waited_since
+    FROM processing_queue_archive a WHERE a.id = task_id FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    SELECT string_agg(quote_ident(q.attname), ', ' ORDER BY q.attnum) INTO columns
+    FROM pg_attribute q JOIN pg_attribute a ON a.attrelid = 'processing_queue_archive'::regclass AND a.attname = q.attname
+    WHERE q.attrelid = 'processing_queue'::regclass AND q.attnum > 0 AND NOT q.attisdropped AND q.attgenerated = '';
+    EXECUTE format('INSERT INTO processing_queue (%1$s) SELECT %1$s FROM processing_queue_archive a WHERE a.id = $1', columns)
+        USING task_id;
+    UPDATE processing_queue q SET claimable_at = waited_since WHERE q.id = task_id;  -- the insert trigger takes it from history
+    INSERT INTO task_attempts
+    SELECT (jsonb_populate_record(NULL::task_attempts, entry || jsonb_build_object('task_id', task_id))).*
+    FROM jsonb_array_elements(history -> 'attempts') AS entry;
+    INSERT INTO processing_progress
+    SELECT (jsonb_populate_record(NULL::processing_progress, entry || jsonb_build_object('processing_queue_id', task_id))).*
+    FROM jsonb_array_elements(history -> 'steps') AS entry;
+    DELETE FROM processing_queue_archive a WHERE a.id = task_id;
+    RETURN true;
 END $function$;
 
 CREATE OR REPLACE FUNCTION reveille_say_changed(task_id bigint, new_status character varying, progress integer)

@@ -236,6 +236,13 @@ CREATE TABLE task_checkpoints (
     PRIMARY KEY (task_id, key)
 );
 
+-- Finished tasks that have left the queue (0009 moves them), a partition a month by their end. Columns of the backend's own
+-- come along; reveille_history keeps what else was known: archived_at, attempts, steps, edges.
+CREATE TABLE processing_queue_archive (LIKE processing_queue, reveille_history jsonb NOT NULL DEFAULT '{}')
+    PARTITION BY RANGE (completed_at);
+CREATE INDEX processing_queue_archive_id ON processing_queue_archive (id);
+CREATE INDEX processing_queue_archive_document ON processing_queue_archive (document_id);
+
 -- Dependencies -------------------------------------------------------------------------------------------------
 
 ALTER TABLE task_dependencies

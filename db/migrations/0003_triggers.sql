@@ -202,6 +202,14 @@ CREATE TRIGGER reveille_task_type_moved AFTER UPDATE ON task_types
 
 -- Dependencies ----------------------------------------------------------------------------------------------------
 
+-- A parent that is no longer in the queue: gone, or moved to the archive. Only asked where the queue has no such row.
+CREATE FUNCTION reveille_archived_task(parent bigint)
+RETURNS TABLE (id bigint, task_type varchar, status varchar, last_error text)
+LANGUAGE plpgsql STABLE STRICT ROWS 1 COST 1000 AS $$
+BEGIN
+    RETURN QUERY SELECT a.id, a.task_type, a.status, a.last_error FROM processing_queue_archive a WHERE a.id = parent;
+END $$;
+
 CREATE FUNCTION reveille_declare_parents() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
@@ -225,7 +233,7 @@ BEGIN
         RAISE EXCEPTION 'task % cannot depend on itself', NEW.dependent_task_id USING ERRCODE = 'check_violation';
     END IF;
     PERFORM 1 FROM processing_queue WHERE id = NEW.depends_on_task_id;
-    IF NOT FOUND THEN
+    IF NOT FOUND AND NOT EXISTS (SELECT 1 FROM reveille_archived_task(NEW.depends_on_task_id)) THEN
         RAISE EXCEPTION 'task % cannot depend on task %, which does not exist', NEW.dependent_task_id, NEW.depends_on_task_id
             USING ERRCODE = 'foreign_key_violation';
     END IF;
@@ -290,7 +298,8 @@ BEGIN
         UPDATE task_dependencies d SET satisfied_at = reveille_now()
         WHERE d.depends_on_task_id = ANY (parents) AND d.satisfied_at IS NULL
           AND (d.dependency_type = 'finished'
-               OR EXISTS (SELECT 1 FROM processing_queue p WHERE p.id = d.depends_on_task_id AND p.status = 'completed'))
+               OR EXISTS (SELECT 1 FROM processing_queue p WHERE p.id = d.depends_on_task_id AND p.status = 'completed')
+               OR EXISTS (SELECT 1 FROM reveille_archived_task(d.depends_on_task_id) a WHERE a.status = 'completed'))
         RETURNING d.dependent_task_id
     )
     SELECT array_agg(DISTINCT dependent_task_id) INTO children FROM satisfied;
@@ -312,8 +321,10 @@ BEGIN
                 CASE why.parent_status WHEN 'deleted' THEN 'was deleted' WHEN 'cancelled' THEN 'was cancelled'
                      ELSE 'failed: ' || coalesce(why.parent_error, 'no reason given') END)
         FROM (SELECT DISTINCT ON (d.dependent_task_id) d.dependent_task_id AS child, d.depends_on_task_id AS parent,
-                     p.task_type AS parent_type, coalesce(p.status, 'deleted') AS parent_status, left(p.last_error, 500) AS parent_error
+                     coalesce(p.task_type, a.task_type) AS parent_type, coalesce(p.status, a.status, 'deleted') AS parent_status,
+                     left(coalesce(p.last_error, a.last_error), 500) AS parent_error
               FROM task_dependencies d LEFT JOIN processing_queue p ON p.id = d.depends_on_task_id
+              LEFT JOIN LATERAL reveille_archived_task(CASE WHEN p.id IS NULL THEN d.depends_on_task_id END) a ON true
               WHERE d.dependent_task_id = ANY (children) AND d.depends_on_task_id = ANY (parents)
                 AND d.satisfied_at IS NULL AND d.dependency_type <> 'finished'
                 AND (p.id IS NULL OR p.status IN ('failed', 'cancelled'))
@@ -525,7 +536,7 @@ DECLARE
     gone bigint[];
 BEGIN
     SELECT array_agg(id) INTO gone FROM old_rows;
-    IF gone IS NULL THEN
+    IF gone IS NULL OR current_setting('reveille.archiving', true) = 'on' THEN  -- on: moved, not deleted (0009)
         RETURN NULL;
     END IF;
     PERFORM pg_notify('task_cancel', id::text) FROM old_rows WHERE status = 'processing';

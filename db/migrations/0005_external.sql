@@ -149,6 +149,9 @@ CREATE FUNCTION retry_failed_task(task_id bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
 BEGIN
+    IF EXISTS (SELECT 1 FROM reveille_archived_task(retry_failed_task.task_id) a WHERE a.status IN ('failed', 'cancelled')) THEN
+        PERFORM reveille_restore_task(retry_failed_task.task_id);
+    END IF;
     UPDATE processing_queue SET status = 'queued', next_retry_at = NULL
     WHERE id = retry_failed_task.task_id AND status IN ('failed', 'cancelled', 'retry');
     RETURN FOUND;

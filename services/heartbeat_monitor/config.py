@@ -30,6 +30,13 @@ class MonitorSettings(Settings):
     )
     dead_workers_max: PositiveInt = Field(3, description="workers that may die with one task")
     rows_max: PositiveInt = Field(1_000, description="tasks moved by one statement")
+    archive_after_days: PositiveFloat | None = Field(
+        None, description="finished tasks move to the archive after this; unset: never"
+    )
+    archive_keep_days: PositiveFloat | None = Field(
+        None, description="the archive's months are dropped after this; unset: never"
+    )
+    archive_seconds: PositiveFloat = Field(3_600.0, description="between two archive passes")
 
     @property
     def limits(self) -> Limits:

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import structlog
 
+from heartbeat_monitor.archive import Archive
 from heartbeat_monitor.config import MonitorSettings
 from heartbeat_monitor.gauges import Gauges, refresh_on_scrape
 from heartbeat_monitor.ledger import Ledger, Row
@@ -43,6 +44,7 @@ class HeartbeatMonitor(Service):
     async def setup(self) -> None:
         """Listeners and gauges."""
         self.ledger = Ledger(self.pool, self.monitor_settings)
+        self.archive = Archive(self.pool, self.monitor_settings, self.stopping)
         gauges = Gauges(self.telemetry.metrics, self.ledger)
         self.application.middlewares.append(refresh_on_scrape(gauges))
         notifier = self.notifier
@@ -52,6 +54,12 @@ class HeartbeatMonitor(Service):
         notifier.on_connect(self._on_connect)
 
     async def work(self) -> None:
+        """Rounds, and the archive beside them, until stopped."""
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._rounds(), name="rounds")
+            both.create_task(self.archive.keep(), name="archive")
+
+    async def _rounds(self) -> None:
         """Rounds until stopped; a database that is away is waited for."""
         while not self.stopping.is_set():
             self._news.clear()

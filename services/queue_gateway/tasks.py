@@ -106,6 +106,7 @@ class TaskDetail(TaskSummary):
     results_file_path: str | None
     processing_metadata: Any
     timeout_seconds: int | None
+    archived_at: datetime | None
     trace_id: str | None
     trace_url: str | None
     steps: list[Step]

@@ -37,12 +37,14 @@ OF_THE_BACKEND = {
             idx_processing_queue_locked;
         ALTER TABLE task_dependencies DROP CONSTRAINT one_edge;
         ALTER TABLE processing_queue DROP COLUMN notes;
+        ALTER TABLE processing_queue_archive DROP COLUMN notes;
     """,
     "orm_made": """
         DROP TABLE project_documents CASCADE;
         DROP TABLE reveille_set_aside;
         DROP TYPE queue_status;
         ALTER TABLE processing_queue DROP COLUMN updated_at;
+        ALTER TABLE processing_queue_archive DROP COLUMN updated_at;
     """,
 }
 

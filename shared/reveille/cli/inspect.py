@@ -38,7 +38,7 @@ def tasks(
     """The newest tasks."""
     rows = rows_of(
         "SELECT id, document_id, task_type, priority, status, progress_percentage AS progress, current_step, "
-        "retry_count AS retries, locked_by AS server, created_at, completed_at, last_error FROM processing_queue "
+        "retry_count AS retries, locked_by AS server, created_at, completed_at, last_error FROM processing_queue_all "
         "WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR task_type = $2) "
         "AND ($3::bigint IS NULL OR document_id = $3) ORDER BY id DESC LIMIT $4",
         status,
@@ -62,23 +62,26 @@ def tasks(
 
 def task(task_id: int, as_json: Json = False) -> None:
     """One task: its row, its steps, its attempts, what it waits for."""
-    found = rows_of("SELECT * FROM processing_queue WHERE id = $1", task_id)
+    found = rows_of("SELECT * FROM processing_queue_all WHERE id = $1", task_id)
     if not found:
         typer.echo(f"no task {task_id}", err=True)
         raise typer.Exit(1)
     row = found[0]
+    archived = row.pop("reveille_history") or {}
+    if archived:
+        row["archived_at"] = archived["archived_at"]
     row["trace_id"] = str(row["traceparent"] or "--").split("-")[1]
     steps = rows_of(
         "SELECT created_at, step_name, step_status, progress_percentage, message, step_data "
         "FROM processing_progress WHERE processing_queue_id = $1 ORDER BY id",
         task_id,
-    )
+    ) or archived.get("steps", [])
     attempts = rows_of(
         "SELECT * FROM task_attempts WHERE task_id = $1 ORDER BY attempt, lease_token", task_id
-    )
+    ) or archived.get("attempts", [])
     parents = rows_of(
         "SELECT d.depends_on_task_id AS id, q.task_type, q.status, d.dependency_type, d.satisfied_at "
-        "FROM task_dependencies d LEFT JOIN processing_queue q ON q.id = d.depends_on_task_id "
+        "FROM task_dependencies d LEFT JOIN processing_queue_all q ON q.id = d.depends_on_task_id "
         "WHERE d.dependent_task_id = $1 ORDER BY 1",
         task_id,
     )
@@ -129,7 +132,7 @@ def costs(as_json: Json = False) -> None:
         "FROM container_costs WHERE billed_from >= date_trunc('month', reveille_now()) GROUP BY pool ORDER BY pool"
     )
     totals = rows_of(
-        "SELECT (SELECT count(DISTINCT document_id) FROM processing_queue WHERE status = 'completed' "
+        "SELECT (SELECT count(DISTINCT document_id) FROM processing_queue_all WHERE status = 'completed' "
         "AND completed_at >= date_trunc('month', reveille_now()))::int AS documents, "
         "extract(epoch FROM reveille_now() - date_trunc('month', reveille_now()))::float8 / 86400 AS days"
     )[0]

@@ -137,10 +137,13 @@ def cancel(task_ids: Annotated[list[int], typer.Argument()], as_json: Json = Fal
 
 def retry(task_ids: Annotated[list[int], typer.Argument()], as_json: Json = False) -> None:
     """Redrive failed or cancelled tasks; dependents that they cancelled revive."""
-    rows = rows_of(
-        "UPDATE processing_queue SET status = 'queued', next_retry_at = NULL "
-        "WHERE id = ANY ($1) AND status IN ('failed', 'cancelled', 'retry') RETURNING id, task_type, status",
+    redriven = rows_of(
+        "SELECT id FROM unnest($1::bigint[]) AS id WHERE retry_failed_task(id) ORDER BY id",
         task_ids,
+    )
+    rows = rows_of(
+        "SELECT id, task_type, status FROM processing_queue WHERE id = ANY ($1) ORDER BY id",
+        [row["id"] for row in redriven],
     )
     _say_which(task_ids, rows, "redriven", as_json)
 
