@@ -167,23 +167,27 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     RETURN QUERY
     WITH lost AS MATERIALIZED (
-        SELECT q.id, q.lease_token, q.attempt, q.locked_by, q.started_at,
-               CASE WHEN q.lock_expires_at < reveille_now() THEN 'lock_expired' ELSE 'server_lost' END AS reason,
-               CASE WHEN q.lost_count + 1 >= reveille_recover_tasks.dead_workers_max THEN 'failed'
+        SELECT q.id, q.lease_token, q.attempt, q.locked_by, q.started_at, holder.died,
+               CASE WHEN holder.died THEN 'server_lost' ELSE 'lock_expired' END AS reason,
+               CASE WHEN holder.died AND q.lost_count + 1 >= reveille_recover_tasks.dead_workers_max THEN 'failed'
                     WHEN q.retry_count >= q.max_retries THEN 'failed' ELSE 'queued' END AS fate,
-               q.lost_count + 1 >= reveille_recover_tasks.dead_workers_max AS poison
+               holder.died AND q.lost_count + 1 >= reveille_recover_tasks.dead_workers_max AS poison
         FROM processing_queue q LEFT JOIN processing_servers s ON s.id = q.locked_by
+        -- Who never registered is believed until the lock expires, unless asked about by name: then its row was deleted.
+        CROSS JOIN LATERAL (SELECT coalesce(
+            s.status IN ('lost', 'inactive')
+            OR s.last_heartbeat < reveille_now() - make_interval(secs => reveille_recover_tasks.lease_seconds)
+            OR (s.has_presence AND q.locked_at < s.started_at)
+            OR (s.id IS NULL AND q.locked_by = reveille_recover_tasks.only_server), false) AS died) AS holder
         WHERE q.status = 'processing'
           AND (reveille_recover_tasks.only_server IS NULL OR q.locked_by = reveille_recover_tasks.only_server)
-          AND (q.lock_expires_at < reveille_now()
-               OR s.status IN ('lost', 'inactive')
-               OR s.last_heartbeat < reveille_now() - make_interval(secs => reveille_recover_tasks.lease_seconds)
-               OR (s.has_presence AND q.locked_at < s.started_at))
+          AND (q.lock_expires_at < reveille_now() OR holder.died)
         ORDER BY q.id LIMIT reveille_recover_tasks.limit_rows FOR UPDATE OF q SKIP LOCKED
     ), kept AS (
         INSERT INTO task_attempts (task_id, attempt, lease_token, server_id, started_at, outcome, reason, error)
         SELECT l.id, l.attempt, l.lease_token, l.locked_by, l.started_at, 'lost', l.reason,
-               format('server %s stopped answering', l.locked_by) FROM lost l
+               format(CASE WHEN l.died THEN 'server %s stopped answering' ELSE 'server %s held it for too long' END, l.locked_by)
+        FROM lost l
         ON CONFLICT DO NOTHING
     )
     UPDATE processing_queue q SET
@@ -192,7 +196,7 @@ BEGIN
         completed_at = CASE WHEN l.fate = 'failed' THEN reveille_now() END,
         completed_by = CASE WHEN l.fate = 'failed' THEN l.locked_by END,
         processing_duration_seconds = CASE WHEN l.fate = 'failed' THEN extract(epoch FROM reveille_now() - q.started_at)::integer END,
-        lost_count = q.lost_count + 1, error_count = q.error_count + 1,
+        lost_count = q.lost_count + l.died::integer, error_count = q.error_count + 1,
         retry_count = q.retry_count + (l.fate = 'queued')::integer,
         failure_reason = CASE WHEN l.fate = 'failed' THEN CASE WHEN l.poison THEN 'poison' ELSE l.reason END END,
         last_error = CASE
@@ -203,6 +207,17 @@ BEGIN
     FROM lost l WHERE q.id = ANY (ARRAY(SELECT id FROM lost)) AND q.id = l.id
     RETURNING q.id, l.locked_by, q.status;
 END $$;
+
+-- A server whose row is deleted is gone: nobody would see it fall silent.
+CREATE FUNCTION reveille_server_deleted() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM reveille_recover_tasks(only_server => OLD.id);
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER reveille_server_deleted AFTER DELETE ON processing_servers
+    FOR EACH ROW EXECUTE FUNCTION reveille_server_deleted();
 
 CREATE FUNCTION cleanup_expired_locks() RETURNS integer
 LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT

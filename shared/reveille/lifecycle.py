@@ -132,8 +132,11 @@ class Service:
         )
 
     async def _check_schema(self) -> None:
-        async with self.pool.acquire() as connection:
-            await check_schema(connection)
+        async def check() -> None:
+            async with self.pool.acquire() as connection:
+                await check_schema(connection)
+
+        await retrying(check, stop=self.stopping)
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -18,6 +18,7 @@ import structlog
 
 from reveille.attempt import LiveContext, attempt, unexpected
 from reveille.channels import Channel
+from reveille.claim_trouble import ClaimTrouble
 from reveille.database import DATABASE_ERRORS
 from reveille.direct import direct_routes
 from reveille.documents import DocumentLimits, Documents
@@ -45,7 +46,7 @@ log = structlog.get_logger(__name__)
 # Trouble of the model server, not of the task: the task goes back unharmed and this server takes no
 # more until it is over.
 OUT_OF_SERVICE_REASONS = frozenset({"model_unreachable", "model_absent"})
-DATABASE_PAUSE_SECONDS = 0.5
+DATABASE_PAUSE_SECONDS = 0.5  # between tries to register
 MODEL_PAUSE_SECONDS_MAX = 5.0
 IDLE_REPORT_SECONDS = 1.0
 CANCEL_SECONDS_MAX = 5.0
@@ -106,6 +107,7 @@ class WorkerService(Service):
         self._in_service = asyncio.Event()
         self._leave_service = asyncio.Event()
         self._not_ready_because: str | None = "loading models"
+        self._claim_trouble = ClaimTrouble()
         self._heart: Heart | None = None
         self._draining = False  # the server row says so, or SIGTERM
         self._lost_server = asyncio.Event()
@@ -309,8 +311,7 @@ class WorkerService(Service):
             return
         if pulse.lost:
             self._lose(pulse.lost)
-        in_service = "active" if self._in_service.is_set() else "starting"
-        if pulse.status in {"starting", "active"} and pulse.status != in_service:
+        if pulse.status in {"starting", "active"} and pulse.status != self._standing[0]:
             self._announce_soon()  # an announcement was lost with the connection
         draining = pulse.status == "draining"
         if draining != self._draining:
@@ -356,7 +357,9 @@ class WorkerService(Service):
                 else:
                     self._ends = ends + self._ends
                 self._look = True
-                await asyncio.sleep(DATABASE_PAUSE_SECONDS)
+                if self._claim_trouble.failed(error):
+                    self._announce_soon()
+                await asyncio.sleep(self._claim_trouble.pause_seconds)
                 self._news.set()
 
     def _take_ends(self) -> list[tuple[Running, End]]:
@@ -387,6 +390,8 @@ class WorkerService(Service):
         turn = await self.store.turn(
             self.registration, self.task_types, limit, [end for _, end in ends]
         )
+        if self._claim_trouble.succeeded():
+            self._announce_soon()
         self.slots.take_queued(len(turn.claims))
         for claim in turn.claims:
             self._begin(claim)
@@ -578,8 +583,14 @@ class WorkerService(Service):
 
     async def _announce(self) -> None:
         """Let the server's row say whether it takes work, and if not, why."""
-        status = "active" if self._in_service.is_set() else "starting"
-        await self._say(status, self._not_ready_because)
+        await self._say(*self._standing)
+
+    @property
+    def _standing(self) -> tuple[str, str | None]:
+        """The status that the server's row should show, and the reason for it."""
+        reason = self._not_ready_because or self._claim_trouble.reason
+        in_service = self._in_service.is_set() and self._claim_trouble.reason is None
+        return ("active" if in_service else "starting"), reason
 
     def _announce_soon(self) -> None:
         if self._announcing is None or self._announcing.done():
@@ -599,7 +610,9 @@ class WorkerService(Service):
         """What keeps this worker from working, by part."""
         wrong = dict(await super().ready())
         if not self._in_service.is_set():
-            wrong["model"] = "the model server is not ready"
+            wrong["model"] = self._not_ready_because or "the model server is not ready"
+        if self._claim_trouble.reason is not None:
+            wrong["claim"] = self._claim_trouble.reason
         if self._draining or self.stopping.is_set():
             wrong["drain"] = "draining"
         return wrong

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.chaos.plan import FAULT_NAMES, plan_of
 from tests.chaos.report import report, sentence
+from tests.chaos.results import keep, kept
 from tests.chaos.run import Run, run_seed
 
 
@@ -33,8 +34,11 @@ def main() -> int:
             _say(f"  {finding}")
         if run.findings:
             _say(f"  again: {_command(arguments, seed)}")
-        if arguments.report:
-            arguments.report.write_text(report(runs, arguments))
+        if arguments.results:
+            keep(run, arguments.results)
+    if arguments.report:
+        known = kept(arguments.results) if arguments.results else runs
+        arguments.report.write_text(report(known, arguments))
     return 1 if any(run.findings for run in runs) else 0
 
 
@@ -46,7 +50,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=40.0, help="of load and faults, per seed")
     parser.add_argument("--faults", type=int, default=14, help="per seed")
     parser.add_argument("--only", nargs="*", default=(), choices=FAULT_NAMES, metavar="FAULT")
-    parser.add_argument("--report", type=Path, help="write the page here")
+    parser.add_argument("--results", type=Path, help="add each seed's result to this file")
+    parser.add_argument("--report", type=Path, help="write the page here, about all in --results")
     parser.add_argument("--keep", action="store_true", help="keep the logs of good seeds too")
     parser.add_argument("--verbose", action="store_true", help="say each fault")
     return parser.parse_args()

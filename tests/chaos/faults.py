@@ -3,6 +3,7 @@ itself.
 """
 
 import asyncio
+import os
 import shutil
 import signal
 import tempfile
@@ -12,14 +13,22 @@ from pathlib import Path
 from random import Random
 
 import aiohttp
+from tests.chaos.autoscaler import KINDS
 from tests.chaos.history import LOAD
 from tests.chaos.plan import FAULT_NAMES, SLOTS, WORKER_SLOTS, Blow
-from tests.chaos.stage import DRAIN_SECONDS, LEASE_SECONDS, Slot, Stage
+from tests.chaos.slot import Slot
+from tests.chaos.stage import DRAIN_SECONDS, LEASE_SECONDS, Stage
 
 from reveille.database import DATABASE_ERRORS, Connection, connect
 from reveille.migrate import migrate, migrations_directory, read_migrations
 
 Fault = Callable[[Stage, Blow], Awaitable[None]]
+
+
+class Missed(Exception):
+    """It could not strike, and why."""
+
+
 STOP_SECONDS_MAX = DRAIN_SECONDS + 15.0
 MIGRATION = """-- breaking: no
 ALTER TABLE processing_queue ADD COLUMN chaos_note text;
@@ -167,6 +176,41 @@ async def idle_in_transaction(stage: Stage, blow: Blow) -> None:
         await asyncio.sleep(2 * blow.seconds)
 
 
+async def disk_full(stage: Stage, blow: Blow) -> None:
+    """Not a byte is left for the database: statements fail, and its log may stop it altogether."""
+    if stage.disk.folder is None:
+        raise Missed(stage.disk.lacks)
+    await asyncio.to_thread(stage.disk.fill)
+    try:
+        await asyncio.sleep(blow.seconds)
+    finally:
+        stage.disk.clear()
+    await stage.revive_postgres()
+
+
+async def unplug(stage: Stage, blow: Blow) -> None:
+    """A worker's cable is pulled: neither side is told, nothing arrives, retransmissions pile up."""
+    if stage.namespace.lacks:
+        raise Missed(stage.namespace.lacks)
+    stage.slots[blow.target].proxy.swallowed = True
+    await stage.namespace.unplug(3 * blow.seconds)
+
+
+async def spoil_provider(stage: Stage, blow: Blow) -> None:
+    """Whoever runs containers answers too late, having done the work; or refuses; or forgets one."""
+    seconds = 2 * blow.seconds
+    stage.spoil_provider(Random(blow.seed).choice(KINDS), seconds)
+    await asyncio.sleep(seconds)
+
+
+async def kill_container(stage: Stage, blow: Blow) -> None:
+    """SIGKILL to a container of the autoscaler's."""
+    pids = sorted(stage.container_pids().values())
+    if not pids:
+        raise Missed("no container runs")
+    os.kill(Random(blow.seed).choice(pids), signal.SIGKILL)
+
+
 async def hold_wake_gate(stage: Stage, blow: Blow) -> None:
     """A transaction that has the wake gate takes long, and then fails: its NOTIFY never comes."""
     async with _session(stage) as connection:
@@ -229,9 +273,11 @@ FUNCTIONS: dict[str, Fault] = {
 
 
 async def strike(stage: Stage, blow: Blow) -> bool:
-    """One fault; False when the database was away, so that it could not strike."""
+    """One fault; False when it could not strike: the database was away, the machine has no such
+    thing, nobody was there.
+    """
     try:
         await FUNCTIONS[blow.fault](stage, blow)
-    except DATABASE_ERRORS:
+    except (*DATABASE_ERRORS, Missed):
         return False
     return True

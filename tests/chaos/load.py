@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import aiohttp
 from tests.chaos.history import LOAD
 from tests.chaos.plan import PAGES_MAX, Meddling, Plan, Submission
 from tests.chaos.worker import POISON
@@ -29,7 +30,7 @@ TEXTS = (
 BAD_PDF_ID, ABSENT_ID = 900, 999
 PATIENCE_SECONDS = 60.0
 PAUSE_SECONDS = 0.2
-EXTERNAL = "dedicated-gpu"
+HTTP_TIMEOUT = aiohttp.ClientTimeout(total=10)
 
 MEDDLE: dict[Meddling, str] = {
     "cancel": "UPDATE processing_queue SET status = 'cancelled' WHERE id = $1 "
@@ -59,8 +60,9 @@ class Accepted:
 class Load:
     """One backend. `accepted` grows while it runs."""
 
-    def __init__(self, dsn: str, plan: Plan, document_root: Path) -> None:
+    def __init__(self, dsn: str, plan: Plan, document_root: Path, gateway_url: str) -> None:
         self._dsn = dsn
+        self._gateway_url = gateway_url
         self._plan = plan
         self._root = document_root
         self.accepted = Accepted()
@@ -85,12 +87,32 @@ class Load:
                 group.create_task(self._submit(submission))
 
     async def _submit(self, submission: Submission) -> None:
-        ids = await self._persist(lambda connection: self._insert(connection, submission))
+        work = self._post if submission.by_http else self._insert
+        ids = await self._persist(lambda connection: work(connection, submission))
         self.accepted.add(submission, ids)
         if submission.meddling is not None:
             await asyncio.sleep(submission.after_seconds)
             statement, target = MEDDLE[submission.meddling], Random(submission.number).choice(ids)
             await self._persist(lambda connection: connection.execute(statement, target))
+
+    async def _post(self, connection: Connection, submission: Submission) -> list[int]:
+        """Through the gateway; an answer that is not there is a connection that broke."""
+        marker = f"chaos-{submission.number}"
+        if there := await _rows_of(connection, marker):
+            return there
+        task = _Rows(connection, submission, marker).as_json()
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=HTTP_TIMEOUT) as http,
+                http.post(f"{self._gateway_url}/api/tasks", json=task) as answer,
+            ):
+                if answer.status == 409 or answer.status >= 500:  # 409: an earlier try was heard
+                    raise ConnectionError(f"the gateway said {answer.status}")
+                answer.raise_for_status()
+                said = await answer.json()
+        except aiohttp.ClientConnectionError as error:
+            raise ConnectionError(str(error)) from error
+        return [said["id"]]
 
     async def _persist(self, work: Callable[[Connection], Awaitable[Any]]) -> Any:
         """Do `work` in a transaction on a connection of its own, until the database acknowledges."""
@@ -113,11 +135,8 @@ class Load:
 
     async def _insert(self, connection: Connection, submission: Submission) -> list[int]:
         marker = POISON if submission.kind == "poison" else f"chaos-{submission.number}"
-        there = await connection.fetch(
-            "SELECT id FROM processing_queue WHERE company_id = $1 ORDER BY id", marker
-        )
-        if there:
-            return [row["id"] for row in there]
+        if there := await _rows_of(connection, marker):
+            return there
         ids = await _Rows(connection, submission, marker).insert()
         await asyncio.sleep(submission.open_seconds)
         return ids
@@ -136,6 +155,11 @@ class _Rows:
             "company_id": marker,
             "priority": submission.priority,
         }
+
+    def as_json(self) -> dict[str, Any]:
+        """A single one, as the gateway takes it."""
+        marker = self._common["company_id"]
+        return {"task_type": self._types[0], "dedupe_key": marker, **self._common}
 
     async def insert(self) -> list[int]:
         """Their ids."""
@@ -199,6 +223,13 @@ class _Rows:
             *columns.values(),
         )
         return task_id
+
+
+async def _rows_of(connection: Connection, marker: str) -> list[int]:
+    rows = await connection.fetch(
+        "SELECT id FROM processing_queue WHERE company_id = $1 ORDER BY id", marker
+    )
+    return [row["id"] for row in rows]
 
 
 async def _add_document(connection: Connection, document_id: int, content: bytes) -> None:

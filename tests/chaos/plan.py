@@ -50,7 +50,8 @@ TASK_TYPES: Sequence[tuple[str, int]] = (
     ("extractions_and_template", 1),
 )
 WORKER_SLOTS = ("visual-1", "visual-2", "text-1", "text-2")
-SLOTS = (*WORKER_SLOTS, "monitor", "gateway")
+SLOTS = (*WORKER_SLOTS, "monitor", "gateway", "autoscaler")
+UNPLUGGABLE = "text-2"  # lives in a network namespace of its own, where that can be had
 
 FAULTS: Sequence[tuple[str, int, Sequence[str]]] = (  # fault, weight, whom it may strike
     ("kill", 6, SLOTS),
@@ -66,6 +67,10 @@ FAULTS: Sequence[tuple[str, int, Sequence[str]]] = (  # fault, weight, whom it m
     ("exhaust_connections", 1, ()),
     ("slow_commits", 1, ()),
     ("idle_in_transaction", 2, ()),
+    ("disk_full", 2, ()),
+    ("unplug", 2, (UNPLUGGABLE,)),
+    ("spoil_provider", 3, ()),
+    ("kill_container", 2, ()),
     ("hold_wake_gate", 1, ()),
     ("kill_model", 3, ()),
     ("spoil_model", 3, ()),
@@ -81,8 +86,9 @@ POISONS = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """One transaction of the backend. `pages` is the deck's length; `open_seconds` is how long the
-    transaction stays open before its commit. `meddling` follows `after_seconds` after it.
+    """One transaction of the backend. `pages` is the deck's length; `by_http` goes through the
+    gateway instead; `open_seconds` is how long the transaction stays open before its commit.
+    `meddling` follows `after_seconds` after it.
     """
 
     number: int
@@ -92,6 +98,7 @@ class Submission:
     priority: int
     pages: int
     by_path: bool
+    by_http: bool
     open_seconds: float
     meddling: Meddling | None
     after_seconds: float
@@ -170,6 +177,7 @@ def _submission(random: Random, number: int, at_seconds: float, kind: Kind) -> S
         priority=random.choices((1, 2, 3), (8, 2, 1))[0],
         pages=random.randint(1, PAGES_MAX),
         by_path=random.random() < 0.3,
+        by_http=kind == "single" and random.random() < 0.3,
         open_seconds=random.choices((0.0, random.uniform(0, 1.5)), (9, 1))[0],
         meddling=random.choice(MEDDLINGS) if meddled else None,
         after_seconds=random.uniform(0, 4),

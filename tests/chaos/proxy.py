@@ -25,10 +25,11 @@ class _Line:
 
 
 class Proxy:
-    """Listens on a free port of 127.0.0.1 and passes everything on to `upstream_port`."""
+    """Listens on a free port of `host` and passes everything on to `upstream_port` of 127.0.0.1."""
 
-    def __init__(self, upstream_port: int) -> None:
+    def __init__(self, upstream_port: int, *, host: str = "127.0.0.1") -> None:
         self._upstream_port = upstream_port
+        self._host = host
         self._lines: set[_Line] = set()
         self._server: asyncio.Server | None = None
         self._cut = False
@@ -37,7 +38,7 @@ class Proxy:
 
     async def start(self) -> None:
         """Listen."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, self._host, 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def swallow(self) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.audit import Finding, audit
+from tests.chaos.containers import containers_at_rest
 from tests.chaos.faults import strike
 from tests.chaos.history import LOAD
 from tests.chaos.load import Load
@@ -39,7 +40,7 @@ class Struck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What came of one seed."""
+    """What came of one seed. `lacks`: what the machine did not let us have, in words."""
 
     seed: int
     seconds: float
@@ -49,6 +50,8 @@ class Run:
     attempts: dict[str, int]
     poisoned: int
     restarts: int
+    containers: int
+    lacks: tuple[str, ...]
     struck: tuple[Struck, ...]
     findings: tuple[Finding, ...]
 
@@ -62,7 +65,7 @@ async def run_seed(plan: Plan, *, keep: bool, say: Callable[[str], None]) -> Run
     folder = Path(tempfile.mkdtemp(prefix=f"reveille-chaos-{plan.seed}-"))
     began = time.monotonic()
     async with stage_for(plan, folder) as stage:
-        load = Load(stage.dsn, plan, stage.document_root)
+        load = Load(stage.dsn, plan, stage.document_root, stage.gateway_url)
         await load.prepare()
         said: list[tuple[str, str, bool, float, datetime | None, list[int]]] = []
         loading = asyncio.create_task(load.run())
@@ -76,6 +79,7 @@ async def run_seed(plan: Plan, *, keep: bool, say: Callable[[str], None]) -> Run
         await _until(stage, _nothing_lives, SETTLE_SECONDS_MAX)
         settled_seconds = time.monotonic() - ended
         await _until(stage, _no_load, QUIET_SECONDS_MAX)
+        disagreement = await containers_at_rest(stage)
         connection = await connect(stage.dsn, application_name=LOAD)
         run = Run(
             seed=plan.seed,
@@ -89,7 +93,13 @@ async def run_seed(plan: Plan, *, keep: bool, say: Callable[[str], None]) -> Run
             ),
             restarts=stage.restarts,
             struck=tuple([await _struck(connection, *facts) for facts in said]),
-            findings=(*await audit(connection, load.accepted.ids), *_collapses(stage)),
+            containers=await connection.fetchval("SELECT count(*) FROM containers"),
+            lacks=stage.lacks,
+            findings=(
+                *await audit(connection, load.accepted.ids),
+                *disagreement,
+                *_collapses(stage),
+            ),
         )
         await connection.close()
     if run.findings or keep:

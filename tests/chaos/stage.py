@@ -5,22 +5,27 @@ service outlives a database that is away, whatever it was doing.
 """
 
 import asyncio
+import json
 import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 
 import aiohttp
+from tests.chaos.autoscaler import TROUBLE
 from tests.chaos.history import LOAD, keep_history
-from tests.chaos.plan import SLOTS, WORKER_SLOTS, Plan
+from tests.chaos.machine import Namespace, SmallDisk, wrong_clock_library
+from tests.chaos.plan import SLOTS, UNPLUGGABLE, WORKER_SLOTS, Plan
 from tests.chaos.proxy import Proxy
-from tests.chaos.worker import SHIFT
+from tests.chaos.seams import NAMESPACE, PRELOADED, RUNNER, SHIFT
+from tests.chaos.slot import Collapse, Slot
 
-from reveille.database import connect
+from autoscaler.providers.launch import identity_of
+from reveille.database import DATABASE_ERRORS, connect
 from reveille.embedded import EmbeddedPostgres
 from reveille.migrate import migrate
 from reveille.processes import Child, start_module
@@ -35,6 +40,28 @@ EXIT_SERVER_ID_TAKEN = 58
 ENDED_WELL = (0, -signal.SIGTERM, -signal.SIGKILL, 128 + signal.SIGTERM)
 HEARTBEAT_SECONDS, LEASE_SECONDS = 2.0, 8.0
 DRAIN_SECONDS = 4.0
+MODULES = {
+    "visual": ("tests.chaos.worker", "visual_worker"),
+    "text": ("tests.chaos.worker", "text_worker"),
+    "monitor": ("heartbeat_monitor",),
+    "gateway": ("queue_gateway",),
+    "autoscaler": ("tests.chaos.autoscaler",),
+}
+# Containers come and go within a run: text workers beside those that the orchestrator keeps.
+CONTAINERS_MAX = 2
+SCALING = f"""\
+visual_container_scaling: {{max_replicas: 0}}
+text_container_scaling:
+  policy: threshold
+  max_replicas: {CONTAINERS_MAX}
+  scale_up_threshold: 4
+  scale_up_delay: 1s
+  lone_task_delay: 1s
+  scale_down_delay: 4s
+  startup_timeout: 20s
+  failure_backoff: 500ms
+  failure_backoff_max: 2s
+"""
 
 # Shorter than in production, so that a minute holds many faults; the grace of a lost connection is
 # the default, because the five seconds of a killed worker are measured with it.
@@ -49,6 +76,11 @@ SETTINGS = {
     "REVEILLE_MODEL_TIMEOUT_SECONDS": "4",
     "REVEILLE_AUDIT_SECONDS": "20",
     "REVEILLE_HTTP_PORT": "0",
+    "REVEILLE_LOOK_SECONDS": "0.5",
+    "REVEILLE_BACKSTOP_SECONDS": "3",
+    "REVEILLE_STANDBY_SECONDS": "1",
+    "REVEILLE_UNRESPONSIVE_SECONDS_MAX": "10",
+    "REVEILLE_SLOTS": "3",
     "REVEILLE_LOG_JSON": "true",
     "REVEILLE_LOG_LEVEL": "info",
 }
@@ -60,45 +92,6 @@ MODEL_FAULTS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Collapse:
-    """A service that ended by itself."""
-
-    slot: str
-    code: int
-    log_end: str
-
-
-class Slot:
-    """A place for one service process. `asked` is set while a fault means it to end."""
-
-    def __init__(self, name: str, proxy: Proxy) -> None:
-        self.name = name
-        self.proxy = proxy
-        self.child: Child | None = None
-        self.starts = 0
-        self.asked = False
-        self.frozen = False
-        self.was_frozen = False  # this process, at some time
-
-    @property
-    def pid(self) -> int | None:
-        """The process that runs here now."""
-        return self.child.process.pid if self.child is not None and self.child.alive else None
-
-    def signal(self, number: signal.Signals) -> bool:
-        """Send a signal; False when nobody is there."""
-        pid = self.pid
-        if pid is None:
-            return False
-        if number in (signal.SIGTERM, signal.SIGKILL):
-            self.asked = True
-        self.frozen = (self.frozen and number != signal.SIGCONT) or number == signal.SIGSTOP
-        self.was_frozen = self.was_frozen or self.frozen
-        os.kill(pid, number)
-        return True
-
-
 class Stage:
     """The system under test. `collapses` and `restarts` grow while it runs."""
 
@@ -106,14 +99,14 @@ class Stage:
         self.plan = plan
         self.folder = folder
         self.document_root = folder / "documents"
-        self.postgres = EmbeddedPostgres(
-            trust=True,
-            # An acknowledged commit survives a crash of the server, if not of the machine.
-            settings={"max_connections": str(CONNECTIONS_MAX), "synchronous_commit": "on"},
-        )
+        self.disk = SmallDisk()
+        self.namespace = Namespace()
+        self.postgres: EmbeddedPostgres  # set by `open`
         self.slots: dict[str, Slot] = {}
         self.model: Child | None = None
         self.model_port = _free_port()
+        self.gateway_port = _free_port()
+        self._clock: Path | None = None
         self.collapses: list[Collapse] = []
         self.restarts = 0
         self.closing = False
@@ -127,11 +120,26 @@ class Stage:
     async def open(self) -> None:
         """Start everything; returns when all workers are active."""
         self.document_root.mkdir(parents=True)
+        (self.folder / "scaling.yaml").write_text(SCALING)
+        self._clock = wrong_clock_library(self.folder)
+        self.disk.open()
+        self.namespace.open()
+        self.postgres = EmbeddedPostgres(
+            self.disk.folder and self.disk.folder / "postgres",
+            trust=True,
+            settings={
+                "max_connections": str(CONNECTIONS_MAX),
+                # An acknowledged commit survives a crash of the server, if not of the machine.
+                "synchronous_commit": "on",
+                "max_wal_size": "96MB",
+                "min_wal_size": "32MB",
+            },
+        )
         await asyncio.to_thread(self.postgres.start)
         await self._make_database()
         self.start_model()
         for name in SLOTS:
-            proxy = Proxy(self.postgres.port)
+            proxy = Proxy(self.postgres.port, host=self._own_address(name))
             await proxy.start()
             slot = self.slots[name] = Slot(name, proxy)
             self._orchestrators.append(asyncio.create_task(self._orchestrate(slot), name=name))
@@ -150,7 +158,17 @@ class Stage:
                 await asyncio.to_thread(child.process.wait)
         for slot in self.slots.values():
             await slot.proxy.stop()
+        for pid in self.container_pids().values():
+            os.kill(pid, signal.SIGKILL)
         await asyncio.to_thread(self.postgres.close)
+        await asyncio.to_thread(self.disk.close)
+        await asyncio.to_thread(self.namespace.close)
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What the machine did not let us have, in words."""
+        clock = "" if self._clock else "no compiler: the wrong clock is that of time.time alone"
+        return tuple(lack for lack in (self.disk.lacks, self.namespace.lacks, clock) if lack)
 
     async def heal(self) -> None:
         """Undo what still lasts."""
@@ -158,11 +176,42 @@ class Stage:
             slot.proxy.heal()
             if slot.frozen:
                 slot.signal(signal.SIGCONT)
-        if self.postgres.pid == 0:
-            await asyncio.to_thread(self.postgres.start)
+        self.disk.clear()
+        self.trouble_path.unlink(missing_ok=True)
+        await self.revive_postgres()
         if self.model is None or not self.model.alive:
             self.start_model()
         await self._clear_model_faults()
+
+    async def revive_postgres(self) -> None:
+        """Have it run: a database whose disk was full may have ended by itself."""
+        try:
+            connection = await connect(self.postgres.dsn, application_name=LOAD)
+        except DATABASE_ERRORS:
+            await asyncio.to_thread(self.postgres.stop, "immediate")
+            await asyncio.to_thread(self.postgres.start)
+        else:
+            connection.terminate()
+
+    @property
+    def trouble_path(self) -> Path:
+        """Where the autoscaler's provider reads how it is (autoscaler.py)."""
+        return self.folder / "provider.json"
+
+    def spoil_provider(self, kind: str, seconds: float) -> None:
+        """For so long."""
+        draft = self.trouble_path.with_suffix(".draft")
+        draft.write_text(json.dumps({"kind": kind, "until": time.time() + seconds}))
+        draft.replace(self.trouble_path)
+
+    def container_pids(self) -> dict[str, int]:
+        """What the provider runs: pids by name."""
+        found = {}
+        for file in (self.folder / "containers").glob("*.pid"):
+            known = json.loads(file.read_text())
+            if identity_of(known["pid"]) == known["started"]:
+                found[file.stem] = int(known["pid"])
+        return found
 
     async def all_active(self) -> bool:
         """Whether each worker slot has a server that takes tasks."""
@@ -184,6 +233,7 @@ class Stage:
         self.model = start_module(
             "model_stub",
             environment={
+                "REVEILLE_STUB_HOST": "0.0.0.0",  # noqa: S104 - the namespace reaches it too
                 "REVEILLE_STUB_PORT": str(self.model_port),
                 "REVEILLE_STUB_NUM_PARALLEL": "8",
                 "REVEILLE_STUB_SERVICE_SECONDS": "0.05",
@@ -196,6 +246,11 @@ class Stage:
     def model_url(self) -> str:
         """Where the model server listens."""
         return f"http://127.0.0.1:{self.model_port}"
+
+    @property
+    def gateway_url(self) -> str:
+        """Where the gateway listens."""
+        return f"http://127.0.0.1:{self.gateway_port}"
 
     async def _clear_model_faults(self) -> None:
         async def cleared() -> bool:
@@ -227,33 +282,56 @@ class Stage:
         """
         slot.starts += 1
         slot.asked = slot.frozen = slot.was_frozen = False
-        kind, _, number = slot.name.partition("-")
-        environment = SETTINGS | {
-            "DATABASE_URL": with_database(
-                f"postgresql://postgres@127.0.0.1:{slot.proxy.port}/", DATABASE
-            ),
-            "OLLAMA_HOST": self.model_url,
-            "REVEILLE_DOCUMENT_ROOT": str(self.document_root),
-        }
-        if slot.name not in WORKER_SLOTS:
-            module = {"monitor": "heartbeat_monitor", "gateway": "queue_gateway"}[kind]
-            arguments: tuple[str, ...] = ()
-        else:
-            module, arguments = "tests.chaos.worker", (f"{kind}_worker",)
-            environment |= {
-                "REVEILLE_SERVER_ID": slot.name if number == "1" else f"{slot.name}-{token_hex(3)}",
-                "REVEILLE_CONTAINER_ID": slot.name,
-                "REVEILLE_SLOTS": "2" if kind == "visual" else "3",
-            }
-            if slot.name == self.plan.wrong_clock:
-                environment[SHIFT] = str(self.plan.clock_shift_seconds)
         slot.child = start_module(
-            module,
-            *arguments,
-            environment=environment,
+            *self._command(slot),
+            environment=self._environment(slot),
             log_path=self.folder / f"{slot.name}.log",
             name=slot.name,
         )
+
+    def _command(self, slot: Slot) -> tuple[str, ...]:
+        return MODULES[slot.name.partition("-")[0]]
+
+    def _own_address(self, slot_name: str) -> str:
+        """Where a slot's process finds this machine."""
+        unpluggable = slot_name == UNPLUGGABLE and not self.namespace.lacks
+        return self.namespace.host if unpluggable else "127.0.0.1"
+
+    def _environment(self, slot: Slot) -> dict[str, str]:
+        address = self._own_address(slot.name)
+        environment = SETTINGS | {
+            "DATABASE_URL": with_database(
+                f"postgresql://postgres@{address}:{slot.proxy.port}/", DATABASE
+            ),
+            "OLLAMA_HOST": f"http://{address}:{self.model_port}",
+            "REVEILLE_DOCUMENT_ROOT": str(self.document_root),
+            RUNNER: str(os.getpid()),
+        }
+        kind, _, number = slot.name.partition("-")
+        match kind:
+            case "gateway":
+                environment["REVEILLE_HTTP_PORT"] = str(self.gateway_port)
+            case "autoscaler":
+                environment |= {
+                    "REVEILLE_SCALING_FILE": str(self.folder / "scaling.yaml"),
+                    "REVEILLE_RUN_DIR": str(self.folder / "containers"),
+                    "REVEILLE_CONTAINER_PREFIX": "chaos",
+                    TROUBLE: str(self.trouble_path),
+                }
+            case "visual" | "text":
+                new_id = f"{slot.name}-{token_hex(3)}"
+                environment |= {
+                    "REVEILLE_SERVER_ID": slot.name if number == "1" else new_id,
+                    "REVEILLE_CONTAINER_ID": slot.name,
+                    "REVEILLE_SLOTS": "2" if kind == "visual" else "3",
+                }
+        if address != "127.0.0.1":
+            environment[NAMESPACE] = str(self.namespace.path)
+        if slot.name == self.plan.wrong_clock:
+            environment[SHIFT] = str(round(self.plan.clock_shift_seconds))
+            if self._clock is not None:
+                environment[PRELOADED] = str(self._clock)
+        return environment
 
     async def _orchestrate(self, slot: Slot) -> None:
         while not self.closing:

@@ -86,6 +86,7 @@ def submission() -> Submission:
         priority=1,
         pages=1,
         by_path=False,
+        by_http=False,
         open_seconds=0,
         meddling=None,
         after_seconds=0,

@@ -81,6 +81,36 @@ async def test_task_held_for_too_long_goes_back_from_a_living_server(queue: Any)
     )
 
 
+async def test_task_of_a_server_whose_row_is_deleted_goes_back(queue: Any) -> None:
+    """An operator who tidies up strands nothing until the time limit."""
+    task_id = await queue.add()
+    await queue.claim_one()
+    await queue.database.execute("DELETE FROM processing_servers WHERE id = 'worker-1'")
+
+    assert await queue.statuses(task_id) == ["queued"]
+    assert await queue.attempts(task_id) == [("lost", "server_lost")]
+
+
+async def test_task_that_is_held_for_too_long_again_and_again_is_no_poison(queue: Any) -> None:
+    """Nobody died: its attempts run out instead, and the words say why."""
+    task_id = await queue.add(max_retries=3)
+    for _ in range(4):
+        claim = await queue.claim_one()
+        await queue.database.set_now(claim.started_at + timedelta(seconds=600 + 61))
+        await queue.database.execute(
+            "UPDATE processing_servers SET last_heartbeat = reveille_now()"
+        )
+        await recover(queue)
+
+    task = await queue.row(task_id)
+    assert (task["status"], task["failure_reason"], task["lost_count"]) == (
+        "failed",
+        "lock_expired",
+        0,
+    )
+    assert task["last_error"] == "server worker-1 held it for longer than its time limit"
+
+
 async def test_task_of_an_unregistered_holder_goes_back_when_its_time_is_over(queue: Any) -> None:
     """Somebody who never registered has the task's time limit and no more."""
     task_id = await queue.add(status="processing", locked_by="somebody")
