@@ -114,14 +114,16 @@ async def _restart_in_order(stage: Stage, slot: Slot) -> None:
 
 async def postgres_crash(stage: Stage, blow: Blow) -> None:
     """Immediate stop: every backend dies in the middle; recovery after a pause."""
-    await asyncio.to_thread(stage.postgres.stop, "immediate")
-    await asyncio.sleep(blow.seconds)
-    await asyncio.to_thread(stage.postgres.start)
+    async with stage.stopping_postgres:
+        await asyncio.to_thread(stage.postgres.stop, "immediate")
+        await asyncio.sleep(blow.seconds)
+        await asyncio.to_thread(stage.postgres.start)
 
 
 async def postgres_restart(stage: Stage, _blow: Blow) -> None:
     """Fast stop and start."""
-    await asyncio.to_thread(stage.postgres.restart)
+    async with stage.stopping_postgres:
+        await asyncio.to_thread(stage.postgres.restart)
 
 
 async def end_sessions(stage: Stage, blow: Blow) -> None:
@@ -180,12 +182,13 @@ async def disk_full(stage: Stage, blow: Blow) -> None:
     """Not a byte is left for the database: statements fail, and its log may stop it altogether."""
     if stage.disk.folder is None:
         raise Missed(stage.disk.lacks)
-    await asyncio.to_thread(stage.disk.fill)
-    try:
-        await asyncio.sleep(blow.seconds)
-    finally:
-        stage.disk.clear()
-    await stage.revive_postgres()
+    async with stage.stopping_postgres:  # it may not start without a byte to write
+        await asyncio.to_thread(stage.disk.fill)
+        try:
+            await asyncio.sleep(blow.seconds)
+        finally:
+            stage.disk.clear()
+        await stage.revive_postgres()
 
 
 async def unplug(stage: Stage, blow: Blow) -> None:

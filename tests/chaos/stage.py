@@ -102,6 +102,7 @@ class Stage:
         self.disk = SmallDisk()
         self.namespace = Namespace()
         self.postgres: EmbeddedPostgres  # set by `open`
+        self.stopping_postgres = asyncio.Lock()  # one at a time
         self.slots: dict[str, Slot] = {}
         self.model: Child | None = None
         self.model_port = _free_port()
