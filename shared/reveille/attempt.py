@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from reveille.context import StepStatus
 from reveille.documents import Document, Documents
 from reveille.errors import LeaseLost, TaskRejected, TaskRetry
+from reveille.logs import mask_text
 from reveille.model import ModelClient
 from reveille.outcome import Outcome, Reject, Retry
 from reveille.progress import ProgressReporter
@@ -196,7 +197,7 @@ def _late(
 def unexpected(error: Exception) -> Retry:
     """A bug, of a handler or of ours: another attempt may be luckier."""
     log.exception("handler_failed")
-    return Retry(reason="unexpected", error=f"{type(error).__name__}: {error}"[:2000])
+    return Retry(reason="unexpected", error=mask_text(f"{type(error).__name__}: {error}")[:2000])
 
 
 def _bad_options(spec: TaskType, error: ValidationError) -> str:

@@ -15,6 +15,8 @@ import asyncpg
 import structlog
 from pydantic_core import from_json, to_json
 
+from reveille.dsn import check_dsn, reading_dsn
+
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
@@ -76,18 +78,18 @@ async def connect(
     """One connection; 0 switches a limit off.
 
     `pooler=True` speaks through a transaction pooler: no prepared statements kept, no settings
-    sent. Raises one of DATABASE_ERRORS.
+    sent. Raises one of DATABASE_ERRORS, and ConfigurationError for a DSN that makes no sense.
     """
-    connection = await asyncpg.connect(
-        dsn,
-        **_options(
-            application_name,
-            statement_seconds_max,
-            lock_seconds_max,
-            idle_in_transaction_seconds_max,
-            pooler,
-        ),
+    check_dsn(dsn)
+    options = _options(
+        application_name,
+        statement_seconds_max,
+        lock_seconds_max,
+        idle_in_transaction_seconds_max,
+        pooler,
     )
+    with reading_dsn():
+        connection = await asyncpg.connect(dsn, **options)
     await _speak_json(connection)
     return connection
 
@@ -108,26 +110,29 @@ async def connect_pool(
     So whoever needs LISTEN, a session's advisory lock or SET (not SET LOCAL) takes `connect`:
     a pooled connection is handed back without the usual reset, which would cost a round trip.
     """
-    pool: asyncpg.Pool = await _Pool(
-        dsn,
-        connection_class=asyncpg.Connection,
-        record_class=asyncpg.Record,
-        min_size=min_size,
-        max_size=max_size,
-        max_queries=50_000,  # this and the next as create_pool has them
-        max_inactive_connection_lifetime=300.0,
-        setup=None,
-        init=_speak_json,
-        reset=_keep_as_is,
-        loop=None,
-        **_options(
-            application_name,
-            statement_seconds_max,
-            lock_seconds_max,
-            idle_in_transaction_seconds_max,
-            pooler,
-        ),
+    check_dsn(dsn)
+    options = _options(
+        application_name,
+        statement_seconds_max,
+        lock_seconds_max,
+        idle_in_transaction_seconds_max,
+        pooler,
     )
+    with reading_dsn():
+        pool: asyncpg.Pool = await _Pool(
+            dsn,
+            connection_class=asyncpg.Connection,
+            record_class=asyncpg.Record,
+            min_size=min_size,
+            max_size=max_size,
+            max_queries=50_000,  # this and the next as create_pool has them
+            max_inactive_connection_lifetime=300.0,
+            setup=None,
+            init=_speak_json,
+            reset=_keep_as_is,
+            loop=None,
+            **options,
+        )
     return pool
 
 

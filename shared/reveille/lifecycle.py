@@ -7,7 +7,6 @@ finishes within `drain_seconds`, and returns. The second one ends the process at
 """
 
 import asyncio
-import json
 import os
 import signal
 import sys
@@ -21,10 +20,10 @@ from aiohttp import web
 from reveille.database import DATABASE_ERRORS, Pool, connect_pool, retrying
 from reveille.errors import ConfigurationError, SchemaMismatch, ServerIdTaken
 from reveille.health import HttpServer, health_routes, problems
-from reveille.logs import configure_logging
+from reveille.logs import configure_logging, mask_text
 from reveille.migrate import check_schema
 from reveille.notifier import Notifier
-from reveille.settings import Settings, load
+from reveille.settings import Settings, load, shown
 from reveille.telemetry import Telemetry, configure
 
 log = structlog.get_logger(__name__)
@@ -82,7 +81,7 @@ class Service:
         try:
             await self.pool.fetchval("SELECT 1", timeout=2)
         except DATABASE_ERRORS as error:
-            wrong["database"] = f"{type(error).__name__}: {error}"
+            wrong["database"] = mask_text(f"{type(error).__name__}: {error}")
         return wrong
 
     async def run(self) -> None:
@@ -160,7 +159,7 @@ def main(name: str, kind: type[S], build: Callable[[S, Telemetry], Service]) -> 
     except ConfigurationError as error:
         sys.exit(_complain(str(error), EXIT_CONFIGURATION))
     if "--print-settings" in sys.argv[1:]:
-        sys.stdout.write(json.dumps(json.loads(settings.model_dump_json()), indent=2) + "\n")
+        sys.stdout.write(shown(settings) + "\n")
         return
     configure_logging(settings.log_level, settings.log_json)
     sys.exit(asyncio.run(_run(name, settings, build)))
@@ -187,5 +186,5 @@ async def _run(name: str, settings: S, build: Callable[[S, Telemetry], Service])
 
 
 def _complain(sentence: str, code: int) -> int:
-    sys.stderr.write(f"{sentence}\n")
+    sys.stderr.write(f"{mask_text(sentence)}\n")
     return code

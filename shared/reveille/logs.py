@@ -40,11 +40,12 @@ _SECRETS_IN_TEXT = (
         re.compile(r"\b(authorization[\"']?\s{0,4}[:=]\s{0,4})[\"']?\w{1,20} \S+", re.IGNORECASE),
         rf"\1{_HIDDEN}",
     ),
-    # password=…, api_key: "…" in a DSN, a query string or a printed mapping
+    # password=…, api_key: "…", X-Amz-Signature=… in a DSN, a query string or a printed mapping
     (
         re.compile(
-            r"\b(password|passwd|pwd|secret|api[_-]?key|access[_-]?token)"
-            r"""(["']?\s{0,4}[=:]\s{0,4})("[^"]*"|'[^']*'|[^\s&,;'"]+)""",
+            r"(password|passwd|pwd|secret|api[_-]?key|signature"
+            r"|(?:access|refresh|auth|id|session|security)[_-]?token)"
+            r"""([\w-]{0,20}["']?\s{0,4}[=:]\s{0,4})("[^"]*"|'[^']*'|[^\s&,;'"]+)""",
             re.IGNORECASE,
         ),
         rf"\1\2{_HIDDEN}",

@@ -6,6 +6,7 @@ _bytes, maxima in _max. `python -m <service> --print-settings` shows the effecti
 secrets masked.
 """
 
+import json
 import os
 import socket
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt, SecretStr,
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from reveille.errors import ConfigurationError
+from reveille.logs import mask_text
 
 S = TypeVar("S", bound=BaseSettings)
 Names = Annotated[tuple[str, ...], NoDecode]  # comma-separated in the environment
@@ -122,6 +124,18 @@ class WorkerSettings(Settings):
     )
 
 
+def shown(settings: BaseSettings) -> str:
+    """The effective values as JSON, for people: secrets and the credentials in URLs are masked."""
+    values = settings.model_dump(mode="json")
+    return json.dumps(
+        {
+            name: mask_text(value) if isinstance(value, str) else value
+            for name, value in values.items()
+        },
+        indent=2,
+    )
+
+
 def load(kind: type[S], **overrides: Any) -> S:
     """Read settings from the environment. Raises ConfigurationError naming each wrong variable."""
     try:
@@ -133,6 +147,6 @@ def load(kind: type[S], **overrides: Any) -> S:
             name = {"database_url": "DATABASE_URL", "ollama_host": "OLLAMA_HOST"}.get(
                 field.lower(), field
             )
-            shown = name if name.isupper() else f"REVEILLE_{name.upper()}"
-            lines.append(f"{shown}: {problem['msg']}")
+            variable = name if name.isupper() else f"REVEILLE_{name.upper()}"
+            lines.append(f"{variable}: {problem['msg']}")
         raise ConfigurationError("wrong settings: " + "; ".join(lines)) from None

@@ -18,6 +18,7 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanKind, Status, Status
 from opentelemetry.util.types import AttributeValue
 
 from reveille import semconv
+from reveille.logs import mask_text
 from reveille.outcome import Done, Outcome, Reject, Release, Retry
 from reveille.span_export import SWITCH, exact_ids
 from reveille.task import Claim, Pool
@@ -70,7 +71,7 @@ class AttemptTrace:
     def failed(self, error_type: str, description: str) -> None:
         """Mark the span as failed. `error_type` is a short kind, `description` a sentence."""
         self._span.set_attribute(semconv.ERROR_TYPE, error_type)
-        text = description[:DESCRIPTION_CHARACTERS_MAX]
+        text = mask_text(description[: 2 * DESCRIPTION_CHARACTERS_MAX])[:DESCRIPTION_CHARACTERS_MAX]
         self._span.set_status(Status(StatusCode.ERROR, text))
 
 

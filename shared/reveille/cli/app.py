@@ -10,7 +10,7 @@ import typer
 from reveille.cli import demo, inspect, operate, running, simulate
 from reveille.cli.session import database_url
 from reveille.errors import ConfigurationError, ReveilleError
-from reveille.logs import configure_logging
+from reveille.logs import configure_logging, mask_text
 from reveille.migrate import migrate, pending_sql
 
 app = typer.Typer(
@@ -61,5 +61,5 @@ def main() -> None:
 
 
 def _fail(sentence: str, code: int) -> None:
-    sys.stderr.write(f"reveille: {sentence}\n")
+    sys.stderr.write(f"reveille: {mask_text(sentence)}\n")
     sys.exit(code)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from reveille.cli.session import database_url
 from reveille.database import DATABASE_ERRORS, Connection, connect
-from reveille.errors import ReveilleError
+from reveille.errors import ConfigurationError, ReveilleError
 from reveille.migrate import check_schema
 
 NOTIFY_SECONDS_MAX = 3.0
@@ -41,6 +41,8 @@ async def _database() -> list[Finding]:
     assert dsn is not None  # noqa: S101
     try:
         connection = await connect(dsn, application_name="reveille doctor")
+    except ConfigurationError as error:
+        return [Finding("database", False, str(error))]
     except DATABASE_ERRORS as error:
         return [Finding("database", False, f"{error}; check DATABASE_URL and that Postgres runs")]
     try:
