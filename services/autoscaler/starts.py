@@ -4,7 +4,7 @@ task that waited for it.
 
 from autoscaler.ledger import Ledger, Row
 from reveille.cold_start import ColdStart, trace_cold_start
-from reveille.semconv import LABEL_PHASE, LABEL_POOL
+from reveille.semconv import LABEL_OUTCOME, LABEL_PHASE, LABEL_POOL
 from reveille.telemetry import Telemetry
 from reveille.trace_context import creation_of
 
@@ -22,6 +22,9 @@ async def report_start(
         booting_at=row["booting_at"],
         ended_at=row["ready_at"] or row["ended_at"],
         error=error,
+    )
+    telemetry.metrics.container_starts.add(
+        1, {LABEL_POOL: start.pool, LABEL_OUTCOME: "failed" if error else "ready"}
     )
     if error is None:
         for phase, begun_at, ended_at in start.phases():

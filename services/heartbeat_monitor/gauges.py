@@ -1,8 +1,8 @@
-"""The gauges of queue, servers and containers: read from the rows when somebody scrapes, never
-before, so that an idle system stays idle. This service is their only exporter.
+"""The gauges of queue, servers, containers and database: read from the rows when somebody scrapes,
+never before, so that an idle system stays idle. This service is their only exporter.
 """
 
-from collections import defaultdict
+import time
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -12,11 +12,22 @@ from aiohttp.typedefs import Middleware
 from heartbeat_monitor.ledger import Ledger
 from reveille.database import DATABASE_ERRORS
 from reveille.metrics import Metrics, Sample
-from reveille.semconv import LABEL_POOL, LABEL_PRIORITY, LABEL_STATE, LABEL_STATUS, LABEL_TASK_TYPE
+from reveille.semconv import (
+    LABEL_HOLDER,
+    LABEL_POOL,
+    LABEL_PRIORITY,
+    LABEL_STATE,
+    LABEL_STATUS,
+    LABEL_TABLE,
+    LABEL_TASK_TYPE,
+)
 
 log = structlog.get_logger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+# What a task costs moves slowly, and is read from all tasks of the month.
+COSTS_KEEP_SECONDS = 300.0
 
 
 class Gauges:
@@ -25,25 +36,30 @@ class Gauges:
     def __init__(self, metrics: Metrics, ledger: Ledger) -> None:
         self._metrics = metrics
         self._ledger = ledger
+        self._costs_at = float("-inf")  # monotonic
 
     async def refresh(self) -> None:
         """Read the rows. While the database is away the gauges are absent, not zero and not old."""
         try:
-            await self._read()
+            await self._read_work()
+            await self._read_database()
+            await self._read_costs()
         except DATABASE_ERRORS as error:
             log.warning("gauges_absent", error=str(error) or type(error).__name__)
-            metrics = self._metrics
-            for gauge in (
-                metrics.queue_depth,
-                metrics.queue_oldest,
-                metrics.servers,
-                metrics.containers,
-            ):
-                gauge.replace(())
+            self._clear()
 
-    async def _read(self) -> None:
-        oldest: dict[str, float] = defaultdict(float)
-        depths = []
+    def _clear(self) -> None:
+        metrics = self._metrics
+        self._costs_at = float("-inf")
+        for gauge in (
+            *(metrics.queue_depth, metrics.queue_oldest, metrics.servers, metrics.containers),
+            *(metrics.notify_used, metrics.horizon_age, metrics.horizon_transactions),
+            *(metrics.table_dead, metrics.table_live, metrics.table_size, metrics.task_cost),
+        ):
+            gauge.replace(())
+
+    async def _read_work(self) -> None:
+        depths, ages = [], []
         for row in await self._ledger.gauge("queue"):
             labels = {
                 LABEL_POOL: row["pool"],
@@ -51,11 +67,9 @@ class Gauges:
                 LABEL_PRIORITY: str(row["priority"]),
             }
             depths.append(Sample(row["depth"], labels))
-            oldest[row["pool"]] = max(oldest[row["pool"]], row["oldest_seconds"])
+            ages.append(Sample(row["oldest_seconds"], labels))
         self._metrics.queue_depth.replace(depths)
-        self._metrics.queue_oldest.replace(
-            Sample(age, {LABEL_POOL: pool}) for pool, age in oldest.items()
-        )
+        self._metrics.queue_oldest.replace(ages)
         self._metrics.servers.replace(
             Sample(row["servers"], {LABEL_POOL: row["pool"], LABEL_STATUS: row["status"]})
             for row in await self._ledger.gauge("servers")
@@ -64,6 +78,29 @@ class Gauges:
             Sample(row["containers"], {LABEL_POOL: row["pool"], LABEL_STATE: row["state"]})
             for row in await self._ledger.gauge("containers")
         )
+
+    async def _read_database(self) -> None:
+        metrics = self._metrics
+        (health,) = await self._ledger.gauge("health")
+        metrics.notify_used.replace([Sample(health["notify_used"], {})])
+        metrics.horizon_age.replace([Sample(health["horizon_seconds"], {})])
+        metrics.horizon_transactions.replace(
+            Sample(health[holder], {LABEL_HOLDER: holder})
+            for holder in ("sessions", "replication_slots", "prepared")
+        )
+        tables = [(row, {LABEL_TABLE: row["name"]}) for row in await self._ledger.gauge("tables")]
+        metrics.table_live.replace(Sample(row["live"], labels) for row, labels in tables)
+        metrics.table_dead.replace(Sample(row["dead"], labels) for row, labels in tables)
+        metrics.table_size.replace(Sample(row["size_bytes"], labels) for row, labels in tables)
+
+    async def _read_costs(self) -> None:
+        if time.monotonic() - self._costs_at < COSTS_KEEP_SECONDS:
+            return
+        self._metrics.task_cost.replace(
+            Sample(row["usd"], {LABEL_TASK_TYPE: row["task_type"]})
+            for row in await self._ledger.gauge("task_costs")
+        )
+        self._costs_at = time.monotonic()
 
 
 def refresh_on_scrape(gauges: Gauges) -> Middleware:

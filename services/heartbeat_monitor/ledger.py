@@ -93,5 +93,5 @@ class Ledger:
         return [row["id"] for row in rows]
 
     async def gauge(self, what: str) -> list[Row]:
-        """The rows behind a gauge: queue, servers or containers."""
+        """The rows behind a gauge: what sql/gauge_<what>.sql says."""
         return list(await self._pool.fetch(statement(f"gauge_{what}")))

@@ -15,7 +15,7 @@ from heartbeat_monitor.verdict import Verdict, judge
 from reveille.channels import Channel
 from reveille.database import DATABASE_ERRORS
 from reveille.lifecycle import Service
-from reveille.metrics import Sample
+from reveille.semconv import LABEL_STATUS
 from reveille.telemetry import Telemetry
 from reveille.tracing import sweep_span
 
@@ -48,7 +48,6 @@ class HeartbeatMonitor(Service):
         gauges = Gauges(self.telemetry.metrics, self.ledger)
         self.application.middlewares.append(refresh_on_scrape(gauges))
         notifier = self.notifier
-        self.telemetry.metrics.listener_age.follow(lambda: [Sample(notifier.age_seconds, {})])
         for channel in (Channel.TASK_READY, Channel.SERVER_CHANGED, Channel.TIMER_CHANGED):
             notifier.on(channel, self._on_news)
         notifier.on_connect(self._on_connect)
@@ -119,6 +118,8 @@ class HeartbeatMonitor(Service):
     def _tell_recovered(self, rows: Sequence[Row]) -> None:
         if not rows:
             return
+        for row in rows:
+            self.telemetry.metrics.tasks_recovered.add(1, {LABEL_STATUS: row["fate"]})
         with sweep_span("recover tasks", affected=[row["traceparent"] for row in rows]):
             for row in rows:
                 log.warning(

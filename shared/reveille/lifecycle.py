@@ -21,6 +21,7 @@ from reveille.database import DATABASE_ERRORS, Pool, connect_pool, retrying
 from reveille.errors import ConfigurationError, SchemaMismatch, ServerIdTaken
 from reveille.health import HttpServer, health_routes, problems
 from reveille.logs import configure_logging, mask_text
+from reveille.metrics import Sample
 from reveille.migrate import check_schema
 from reveille.notifier import Notifier
 from reveille.settings import Settings, load, shown
@@ -55,6 +56,7 @@ class Service:
             application_name=f"reveille {self.name}",
             ping_seconds=settings.ping_seconds,
         )
+        telemetry.metrics.listener_age.follow(lambda: [Sample(self.notifier.age_seconds, {})])
         self.application = web.Application(
             middlewares=[problems], client_max_size=self.http_body_bytes_max
         )

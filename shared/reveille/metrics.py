@@ -1,16 +1,19 @@
-"""Every metric of the house, in one catalogue, and the Prometheus text made from it.
+"""Every metric of the house, in one catalogue: what it is called, by what it is split, who has it.
 
-Names follow OpenTelemetry; what Prometheus shows is in each comment, because dashboards and alert
-rules use those. Instruments are made from a `Telemetry`'s own meter provider, so two of
+Names follow OpenTelemetry; dashboards, rules and docs/metrics.md use what Prometheus makes of them.
+Instruments are made from a `Telemetry`'s own meter provider, so two of
 them in one process (tests) do not mix their numbers.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
+from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
 from opentelemetry.sdk.metrics import Histogram as HistogramInstrument
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
+
+from reveille import semconv
 
 # Seconds. Waits here span a wake-up (1 ms) to a queue behind a cold start (an hour).
 SECONDS_BUCKETS: tuple[float, ...] = (
@@ -18,14 +21,45 @@ SECONDS_BUCKETS: tuple[float, ...] = (
     *(1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0),
 )
 
-# All histograms in seconds use those buckets; ones in other units keep their own.
+# Tokens a second: a large model on a CPU (1) to a small one, batched, on a data-centre GPU.
+RATE_BUCKETS: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
+_RATE_UNIT = "{token}/s"
+
 VIEWS = (
+    View(
+        instrument_type=HistogramInstrument,
+        instrument_unit=_RATE_UNIT,
+        aggregation=ExplicitBucketHistogramAggregation(RATE_BUCKETS),
+    ),
     View(
         instrument_type=HistogramInstrument,
         instrument_unit="s",
         aggregation=ExplicitBucketHistogramAggregation(SECONDS_BUCKETS),
     ),
 )
+
+
+Kind = Literal["histogram", "counter", "gauge"]
+
+# Who exports a metric.
+WORKERS, AUTOSCALER, MONITOR, GATEWAY = (
+    "workers",
+    "autoscaler",
+    "heartbeat-monitor",
+    "queue-gateway",
+)
+EVERYBODY = "every service"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One metric as Prometheus shows it; a histogram has _bucket, _sum and _count besides."""
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    by: str
+    meaning: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,52 +97,169 @@ class TableGauge:
 
 
 class Metrics:
-    """The instruments. Labels are named in each comment; keep their values few."""
+    """The instruments. Keep the values of labels few."""
 
     def __init__(self, meter: Meter) -> None:
-        def seconds(name: str, description: str) -> Histogram:
-            return meter.create_histogram(name, unit="s", description=description)
+        make = _Maker(meter)
+        seconds, count, table = make.seconds, make.count, make.table
+        pool, task_type, model = semconv.LABEL_POOL, semconv.LABEL_TASK_TYPE, semconv.LABEL_MODEL
+        priority, outcome = semconv.LABEL_PRIORITY, semconv.LABEL_OUTCOME
 
-        def table(name: str, unit: str, description: str) -> TableGauge:
-            return TableGauge(meter, name, unit=unit, description=description)
-
-        # reveille_task_wait_seconds{task_type}
-        self.task_wait = seconds("reveille.task.wait", "Claimable to claimed.")
-        # reveille_task_processing_seconds{task_type}
-        self.task_processing = seconds("reveille.task.processing", "Claimed to settled.")
-        # reveille_wakeup_seconds{pool}
-        self.wakeup = seconds("reveille.wakeup", "Notification received to task claimed.")
-        # reveille_container_start_seconds{pool,phase}
-        self.container_start = seconds("reveille.container.start", "A phase of a cold start.")
-        # reveille_model_call_seconds{model,outcome}
-        self.model_call = seconds("reveille.model.call", "One call of the model server.")
-        # reveille_http_request_seconds{method,route,status}
-        self.http_request = seconds("reveille.http.request", "One request served.")
-
-        # reveille_tasks_settled_total{task_type,outcome,reason}
-        self.tasks_settled = meter.create_counter(
-            "reveille.tasks.settled", description="Attempts by how they ended."
+        # Tasks
+        self.task_wait = seconds("task.wait", WORKERS, "Claimable to claimed.", task_type)
+        self.task_processing = seconds("task.processing", WORKERS, "Claimed to settled.", task_type)
+        self.tasks_settled = count(
+            "tasks.settled",
+            WORKERS,
+            "Attempts by how they ended: done, retry, reject, release, or dropped (lease gone).",
+            *(task_type, outcome, semconv.LABEL_REASON),
         )
-        # reveille_lease_lost_total{pool}
-        self.lease_lost = meter.create_counter(
-            "reveille.lease.lost", description="Attempts dropped because the lease was gone."
+        self.tasks_recovered = count(
+            "tasks.recovered",
+            MONITOR,
+            "Tasks taken from a lost or overdue server: queued again, or failed.",
+            semconv.LABEL_STATUS,
         )
-        # reveille_model_tokens_total{model,direction}
-        self.model_tokens = meter.create_counter(
-            "reveille.model.tokens", description="Tokens read (input) and written (output)."
+        self.queue_depth = table(
+            "queue.depth", "", MONITOR, "Claimable tasks.", pool, task_type, priority
+        )
+        self.queue_oldest = table(
+            "queue.oldest",
+            "s",
+            MONITOR,
+            "Age of the oldest claimable task.",
+            *(pool, task_type, priority),
         )
 
-        # reveille_queue_depth{pool,task_type,priority}
-        self.queue_depth = table("reveille.queue.depth", "", "Claimable tasks.")
-        # reveille_queue_oldest_seconds{pool}
-        self.queue_oldest = table("reveille.queue.oldest", "s", "Age of the oldest claimable task.")
-        # reveille_servers{pool,status}
-        self.servers = table("reveille.servers", "", "Registered servers.")
-        # reveille_containers{pool,state}
-        self.containers = table("reveille.containers", "", "Containers that cost money or will.")
-        # reveille_cost_usd{pool}
-        self.cost = table("reveille.cost.usd", "", "Spent in the current budget period.")
-        # reveille_budget_used_ratio
-        self.budget_used = table("reveille.budget.used.ratio", "", "Spent of the budget.")
-        # reveille_listener_age_seconds
-        self.listener_age = table("reveille.listener.age", "s", "Since LISTEN was last proven.")
+        # Wake-up and leases
+        self.wakeup = seconds("wakeup", WORKERS, "Notification received to task claimed.", pool)
+        self.wakeup_rescues = count(
+            "wakeup.rescues",
+            WORKERS,
+            "Tasks that no notification told of and a heartbeat's look found.",
+            pool,
+        )
+        self.lease_lost = count(
+            "lease.lost", WORKERS, "Attempts dropped because the lease was gone.", pool
+        )
+        self.listener_age = table(
+            "listener.age", "s", EVERYBODY, "Since the LISTEN connection last proved that it hears."
+        )
+
+        # Servers, containers, money
+        self.servers = table(
+            "servers", "", MONITOR, "Registered servers.", pool, semconv.LABEL_STATUS
+        )
+        self.containers = table(
+            "containers", "", MONITOR, "Containers that cost or will.", pool, semconv.LABEL_STATE
+        )
+        self.container_start = seconds(
+            "container.start", AUTOSCALER, "A phase of a cold start.", pool, semconv.LABEL_PHASE
+        )
+        self.container_starts = count(
+            "container.starts", AUTOSCALER, "Starts by outcome: ready or failed.", pool, outcome
+        )
+        self.cost = table("cost.usd", "", AUTOSCALER, "Spent in this calendar month.", pool)
+        self.budget_used = table("budget.used.ratio", "", AUTOSCALER, "Spent of the budget.")
+        self.task_cost = table(
+            "task.cost.usd",
+            "",
+            MONITOR,
+            "Mean price of a completed task this month: its share of its container's busy time.",
+            task_type,
+        )
+
+        # Models and GPUs
+        self.model_call = seconds(
+            "model.call", WORKERS, "One call of the model server.", model, outcome
+        )
+        self.model_tokens = count(
+            "model.tokens",
+            WORKERS,
+            "Tokens read (input) and written (output).",
+            *(model, semconv.LABEL_DIRECTION),
+        )
+        self.model_rate = make.rate(
+            "model.output.tokens", WORKERS, "Tokens written a second, per call.", model
+        )
+        self.gpu_used = table(
+            "gpu.used.ratio", "", WORKERS, "Time in which the GPU computed.", semconv.LABEL_GPU
+        )
+        self.gpu_memory_used = table(
+            "gpu.memory.used", "By", WORKERS, "GPU memory in use.", semconv.LABEL_GPU
+        )
+        self.gpu_memory = table(
+            "gpu.memory.total", "By", WORKERS, "GPU memory there is.", semconv.LABEL_GPU
+        )
+
+        # The database
+        self.notify_used = table(
+            "notify.queue.used.ratio",
+            "",
+            MONITOR,
+            "Of Postgres's queue of notifications; a full one fails commits.",
+        )
+        self.table_dead = table(
+            "table.dead.rows",
+            "",
+            MONITOR,
+            "Rows that vacuum has yet to remove.",
+            semconv.LABEL_TABLE,
+        )
+        self.table_live = table(
+            "table.live.rows", "", MONITOR, "Rows, estimated.", semconv.LABEL_TABLE
+        )
+        self.table_size = table(
+            "table.size", "By", MONITOR, "A table with its indexes and TOAST.", semconv.LABEL_TABLE
+        )
+        self.horizon_age = table(
+            "horizon.age", "s", MONITOR, "Age of the oldest transaction that holds vacuum back."
+        )
+        self.horizon_transactions = table(
+            "horizon.age.transactions",
+            "",
+            MONITOR,
+            "How many transactions vacuum is behind, by who holds it back.",
+            semconv.LABEL_HOLDER,
+        )
+
+        # HTTP
+        self.http_request = seconds(
+            "http.request",
+            GATEWAY,
+            "One request served.",
+            *(semconv.LABEL_METHOD, semconv.LABEL_ROUTE, semconv.LABEL_STATUS),
+        )
+        self.catalogue = tuple(make.entries)
+
+
+class _Maker:
+    """Makes instruments and notes each in the catalogue."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self.entries: list[Entry] = []
+
+    def seconds(self, name: str, by: str, meaning: str, *labels: str) -> Histogram:
+        self._note(f"{name}.seconds", "histogram", labels, by, meaning)
+        return self._meter.create_histogram(f"reveille.{name}", unit="s", description=meaning)
+
+    def rate(self, name: str, by: str, meaning: str, *labels: str) -> Histogram:
+        # Of the unit "{token}/s" the exporter keeps what it knows: per_second.
+        self._note(f"{name}.per.second", "histogram", labels, by, meaning)
+        return self._meter.create_histogram(
+            f"reveille.{name}", unit=_RATE_UNIT, description=meaning
+        )
+
+    def count(self, name: str, by: str, meaning: str, *labels: str) -> Counter:
+        self._note(f"{name}.total", "counter", labels, by, meaning)
+        return self._meter.create_counter(f"reveille.{name}", description=meaning)
+
+    def table(self, name: str, unit: str, by: str, meaning: str, *labels: str) -> TableGauge:
+        suffix = {"s": ".seconds", "By": ".bytes"}.get(unit, "")
+        self._note(f"{name}{suffix}", "gauge", labels, by, meaning)
+        return TableGauge(self._meter, f"reveille.{name}", unit=unit, description=meaning)
+
+    def _note(self, name: str, kind: Kind, labels: tuple[str, ...], by: str, meaning: str) -> None:
+        shown = f"reveille_{name.replace('.', '_')}"
+        self.entries.append(Entry(name=shown, kind=kind, labels=labels, by=by, meaning=meaning))

@@ -76,6 +76,7 @@ class ModelCall:
     seconds: float
     input_tokens: int = 0
     output_tokens: int = 0
+    tokens_per_second: float | None = None  # as the server measured it, while it wrote
 
 
 class ModelClient:
@@ -315,6 +316,7 @@ class ModelClient:
                 seconds=time.monotonic() - began_at,
                 input_tokens=reply.input_tokens if reply else 0,
                 output_tokens=reply.output_tokens if reply else 0,
+                tokens_per_second=_rate(reply) if reply else None,
             )
         )
 
@@ -348,6 +350,10 @@ def _chat_span(model: str, temperature: float) -> AbstractContextManager[Span]:
     )
 
 
+def _rate(reply: Reply) -> float | None:
+    return reply.output_tokens / reply.write_seconds if reply.write_seconds > 0 else None
+
+
 def _reply(response: ollama.ChatResponse) -> Reply:
     return Reply(
         text=response.message.content or "",
@@ -356,6 +362,7 @@ def _reply(response: ollama.ChatResponse) -> Reply:
         input_tokens=response.prompt_eval_count or 0,
         output_tokens=response.eval_count or 0,
         load_seconds=(response.load_duration or 0) / 1e9,
+        write_seconds=(response.eval_duration or 0) / 1e9,
     )
 
 

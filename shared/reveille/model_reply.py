@@ -22,6 +22,7 @@ class Reply:
     input_tokens: int
     output_tokens: int
     load_seconds: float
+    write_seconds: float = 0.0  # what the server took for the output, without loading and reading
 
 
 def check(reply: Reply, *, model: str, prompt_chars: int, num_ctx: int) -> None:

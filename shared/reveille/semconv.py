@@ -117,3 +117,6 @@ LABEL_MODEL: Final = "model"
 LABEL_DIRECTION: Final = "direction"  # input | output
 LABEL_METHOD: Final = "method"
 LABEL_ROUTE: Final = "route"
+LABEL_GPU: Final = "gpu"
+LABEL_TABLE: Final = "table"
+LABEL_HOLDER: Final = "holder"

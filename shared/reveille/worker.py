@@ -24,6 +24,7 @@ from reveille.direct import direct_routes
 from reveille.documents import DocumentLimits, Documents
 from reveille.ends import StuckEnds, is_about_an_end
 from reveille.errors import LeaseLost, TaskRetry
+from reveille.gpu import follow_gpus
 from reveille.heart import Heart
 from reveille.lifecycle import Service
 from reveille.logs import task_fields
@@ -104,6 +105,7 @@ class WorkerService(Service):
         )
         self._look_quietly = False  # a second look is due
         self._woken_at: float | None = None
+        self._rescued = False  # a heartbeat found work while this slept: a notification was missed
         self._in_service = asyncio.Event()
         self._leave_service = asyncio.Event()
         self._not_ready_because: str | None = "loading models"
@@ -139,6 +141,7 @@ class WorkerService(Service):
         self.notifier.on(Channel.SERVER_CHANGED, self._on_server)
         self.notifier.on_connect(self._on_connect)
         self.application.add_routes(direct_routes(self))
+        follow_gpus(self.telemetry.metrics)
 
     async def close(self) -> None:
         """Close the model client."""
@@ -318,6 +321,8 @@ class WorkerService(Service):
             self._draining = draining
             self._tell()
         if pulse.waiting and self.slots.free:
+            looking = self._look or self._looks is not None or self._turning.locked()
+            self._rescued = self._accepting and not looking
             self._hear()
 
     def _lose(self, lease_tokens: frozenset[int]) -> None:
@@ -387,6 +392,7 @@ class WorkerService(Service):
         looked = self._look
         self._look = self._look_quietly = False
         woken_at, self._woken_at = self._woken_at, None
+        rescued, self._rescued = self._rescued, False
         turn = await self.store.turn(
             self.registration, self.task_types, limit, [end for _, end in ends]
         )
@@ -401,6 +407,8 @@ class WorkerService(Service):
             self.telemetry.metrics.wakeup.record(
                 time.monotonic() - woken_at, {"pool": self.task_pool}
             )
+        elif turn.claims and rescued:
+            self.telemetry.metrics.wakeup_rescues.add(len(turn.claims), {"pool": self.task_pool})
         if limit and len(turn.claims) >= limit:
             self._look = True  # there was more than room for it
         elif looked and limit:
@@ -446,6 +454,9 @@ class WorkerService(Service):
             log.warning("second_look_failed", error=str(error) or type(error).__name__)
             self._look = True
             self._tell()
+        finally:
+            if self._looks is asyncio.current_task():
+                self._looks = None
 
     def _report_idle(self) -> None:
         """Let current_load say 0 soon after the last task, without a heartbeat for each short one."""
@@ -535,6 +546,8 @@ class WorkerService(Service):
         metrics.model_call.record(call.seconds, {**labels, "outcome": call.outcome})
         metrics.model_tokens.add(call.input_tokens, {**labels, "direction": "input"})
         metrics.model_tokens.add(call.output_tokens, {**labels, "direction": "output"})
+        if call.tokens_per_second is not None:
+            metrics.model_rate.record(call.tokens_per_second, labels)
 
     def _count(self, running: Running, outcome: Outcome, status: str | None) -> None:
         metrics, claim = self.telemetry.metrics, running.claim

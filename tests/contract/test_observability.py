@@ -31,8 +31,10 @@ ALERTS = [rule for rule in RULES if "alert" in rule]
 @pytest.fixture(scope="module")
 def exposed() -> set[str]:
     """The names that /metrics shows once every instrument has a value."""
-    telemetry = Telemetry(Resource.get_empty(), exporter=None, sample_ratio=1.0)
-    for instrument in vars(telemetry.metrics).values():
+    telemetry = _telemetry()
+    for name, instrument in vars(telemetry.metrics).items():
+        if name == "catalogue":
+            continue
         if isinstance(instrument, Histogram):
             instrument.record(1.0)
         elif isinstance(instrument, Counter):
@@ -42,6 +44,41 @@ def exposed() -> set[str]:
     text = telemetry.metrics_text().decode()
     telemetry.shutdown()
     return set(re.findall(r"^# TYPE (reveille_\w+)", text, re.MULTILINE))
+
+
+def _telemetry() -> Telemetry:
+    return Telemetry(Resource.get_empty(), exporter=None, sample_ratio=1.0)
+
+
+def catalogue_page() -> str:
+    """The table of docs/metrics.md, as the catalogue in the code has it."""
+    telemetry = _telemetry()
+    rows = [
+        f"| `{entry.name}` | {entry.kind} | {', '.join(entry.labels) or '–'} | {entry.by} "
+        f"| {entry.meaning} |"
+        for entry in telemetry.metrics.catalogue
+    ]
+    telemetry.shutdown()
+    return "\n".join(
+        ["| metric | kind | labels | exported by | meaning |", "|" + "---|" * 5, *rows]
+    )
+
+
+def test_page_of_metrics_is_what_the_code_exports(exposed: set[str]) -> None:
+    """Nobody builds an alert on a metric that the page invents, or misses one that it leaves out."""
+    telemetry = _telemetry()
+    assert {entry.name for entry in telemetry.metrics.catalogue} == exposed
+    telemetry.shutdown()
+    assert catalogue_page() in (ROOT / "docs/metrics.md").read_text()
+
+
+def test_every_metric_is_on_a_dashboard() -> None:
+    """What is measured is seen."""
+    shown = " ".join(expression for _, expression in _expressions())
+    telemetry = _telemetry()
+    missing = [entry.name for entry in telemetry.metrics.catalogue if entry.name not in shown]
+    telemetry.shutdown()
+    assert missing == []
 
 
 def _expressions() -> Iterator[tuple[str, str]]:

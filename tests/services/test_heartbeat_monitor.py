@@ -369,3 +369,52 @@ async def test_metrics_show_the_rows_when_scraped(database: Database, monitor: W
     depth = 'reveille_queue_depth{pool="text",priority="3",task_type="deck_date_extraction"} 1.0'
     assert depth in text
     assert 'reveille_servers{pool="text",status="active"} 1.0' in text
+
+
+async def test_metrics_show_how_the_database_bears_it(database: Database, monitor: Watched) -> None:
+    """A transaction left open is seen on the dashboard before the queue gets slow."""
+    from heartbeat_monitor.gauges import Gauges
+
+    async with database.connect() as idle:
+        await idle.execute("BEGIN")
+        await idle.execute("INSERT INTO leaders (name) VALUES ('open')")
+        await Gauges(monitor.telemetry.metrics, monitor.ledger).refresh()
+        await idle.execute("ROLLBACK")
+    found = dict(
+        line.rsplit(" ", 1)
+        for line in monitor.telemetry.metrics_text().decode().splitlines()
+        if line.startswith("reveille_")
+    )
+    assert float(found["reveille_horizon_age_seconds"]) > 0
+    assert 0 <= float(found["reveille_notify_queue_used_ratio"]) < 1
+    assert float(found['reveille_table_size_bytes{table="processing_queue"}']) > 0
+    assert 'reveille_horizon_age_transactions{holder="prepared"}' in found
+
+
+async def test_price_of_a_task_is_its_share_of_the_busy_time(
+    database: Database, monitor: Watched
+) -> None:
+    """Two tasks side by side cost half each: a GPU hour is paid once."""
+    from heartbeat_monitor.gauges import Gauges
+
+    await database.execute(
+        "INSERT INTO containers (name, pool, slot, provider, state, server_id, price_usd_per_hour, "
+        "intended_at, creating_at) SELECT 'c', 'text', 0, 'p', 'ready', 'w-1', 3.6, at, at "
+        "FROM (SELECT reveille_now() - interval '100 seconds') AS past (at)"
+    )
+    for _ in range(2):
+        await database.execute(
+            "UPDATE processing_queue SET status = 'completed', completed_by = 'w-1', "
+            "started_at = reveille_now() - interval '100 seconds', completed_at = reveille_now() "
+            "WHERE id = $1",
+            await add_task(database),
+        )
+    await Gauges(monitor.telemetry.metrics, monitor.ledger).refresh()
+    (line,) = (
+        line
+        for line in monitor.telemetry.metrics_text().decode().splitlines()
+        if line.startswith("reveille_task_cost_usd{")
+    )
+    assert 'task_type="deck_date_extraction"' in line
+    # 100 s at 0.001 USD a second, shared by two
+    assert float(line.rsplit(" ", 1)[1]) == pytest.approx(0.05, rel=0.05)

@@ -272,3 +272,22 @@ async def test_skipped_wake_up_whose_holder_is_undone_is_found_by_the_heartbeat(
         ledger.committed(range(2, 3))
 
         await ledger.until_all_started()
+
+
+async def test_rescue_by_the_heartbeat_is_counted(database: Database) -> None:
+    """A notification that never comes is seen on a dashboard, not only felt as a delay."""
+    ledger = Ledger()
+    one = working(database, ledger, "w", kind=WorkerService, heartbeat_seconds=0.2)
+    async with one as worker:
+        await eventually(lambda: worker._looks is not None)  # the looks after the first turn,
+        await eventually(lambda: worker._looks is None)  # and their end: now it sleeps
+        await database.execute(
+            "ALTER TABLE processing_queue DISABLE TRIGGER reveille_20_after_insert"
+        )
+        await database.execute(
+            f"INSERT INTO processing_queue (document_id, task_type) VALUES (1, '{TASK_TYPE}')"  # noqa: S608
+        )
+        ledger.committed(range(1, 2))
+        await ledger.until_all_started()
+        text = worker.telemetry.metrics_text().decode()
+    assert 'reveille_wakeup_rescues_total{pool="text"} 1.0' in text
