@@ -2,7 +2,8 @@
 
 Without any token configured the gateway is open, for a laptop or a private network. The board's
 pages, which a browser asks for without headers, take the token from a cookie instead; it counts for
-reading only, so a foreign page can change nothing.
+reading only, so a foreign page can change nothing. The board's own forms carry a second proof
+(`board/door.py`); for them alone the cookie counts as well.
 """
 
 import hmac
@@ -78,13 +79,16 @@ class Access:
         self._tokens = tokens
         self._limit = limit
 
-    def admit(self, request: web.Request, scope: Scope | None) -> None:
-        """Raises Refusal 401, 403 or 429. A scope of None is open to all."""
+    def admit(self, request: web.Request, scope: Scope | None, *, form: bool = False) -> None:
+        """Raises Refusal 401, 403 or 429. A scope of None is open to all.
+
+        `form`: this is a form of the board, and its proof is checked before anything is done.
+        """
         if scope is None:
             return
         if request.method not in READING:
             _refuse_foreign_page(request)
-        token = _token(request)
+        token = _token(request, form=form)
         scopes = self.scopes(token) if token else None
         client = _digest(token).hex() if token and scopes is not None else str(request.remote)
         wait_seconds = self._limit.take(client)
@@ -94,6 +98,13 @@ class Access:
             )
         if self._tokens:
             _check(scopes, scope)
+
+    def granted(self, request: web.Request) -> frozenset[Scope]:
+        """What a page's visitor may do: everything where no token is configured."""
+        if not self._tokens:
+            return frozenset(SCOPES)
+        token = _token(request, form=True)
+        return (self.scopes(token) if token else None) or frozenset()
 
     def scopes(self, token: str) -> frozenset[Scope] | None:
         """What a token may do, None for an unknown one; takes as long for either."""
@@ -115,11 +126,11 @@ def _check(scopes: frozenset[Scope] | None, scope: Scope) -> None:
         raise Refusal(403, f'This token lacks the scope "{scope}".', scope=scope)
 
 
-def _token(request: web.Request) -> str | None:
+def _token(request: web.Request, *, form: bool) -> str | None:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
         return token.strip()
-    return request.cookies.get(COOKIE) if request.method in READING else None
+    return request.cookies.get(COOKIE) if form or request.method in READING else None
 
 
 def _refuse_foreign_page(request: web.Request) -> None:

@@ -26,3 +26,5 @@ class GatewaySettings(Settings):
     always_on_usd_per_month: PositiveFloat = Field(
         800.0, description="the always-on server that costs are compared with"
     )
+    budget_soft_usd: PositiveFloat | None = Field(None, description="the autoscaler's, to be shown")
+    budget_hard_usd: PositiveFloat | None = Field(None, description="the autoscaler's, to be shown")

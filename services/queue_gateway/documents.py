@@ -17,7 +17,7 @@ from queue_gateway.route import Call, Reply, Route
 from queue_gateway.shapes import Answer, Body, ById, Id, Params
 from queue_gateway.store import Store
 from queue_gateway.task_view import TaskSummary, all_final, overall
-from queue_gateway.upload import FORM, PDF, Upload, UploadOptions, receive
+from queue_gateway.upload import FORM, PDF, BeforeFile, Upload, UploadOptions, receive
 from queue_gateway.waiting import WaitSeconds, gone, happens
 
 
@@ -85,14 +85,24 @@ class Results(Answer):
 
 async def upload(call: Call[UploadOptions, Body]) -> Reply:
     """Keep a PDF once; the same bytes of the same company are the same document."""
-    desk = call.desk
+    answer = await take_in(call.desk, call.request, call.params)
+    location = {"Location": f"/api/documents/{answer.id}"}
+    return Reply(answer, 201 if answer.created else 200, location)
+
+
+async def take_in(
+    desk: Desk,
+    request: web.Request,
+    options: UploadOptions,
+    before_file: BeforeFile | None = None,
+) -> Uploaded:
+    """Receive, keep and, if wanted, enqueue. Raises Refusal."""
     _need_table(desk)
     async with desk.transfers:
         try:
             async with asyncio.timeout(desk.settings.upload_seconds_max):
-                received = await receive(
-                    call.request, call.params, desk.settings.document_bytes_max
-                )
+                bytes_max = desk.settings.document_bytes_max
+                received = await receive(request, options, bytes_max, before_file)
         except TimeoutError:
             raise Refusal(408, "The upload took too long.") from None
         document, created = await _keep(desk.store, received)
@@ -100,14 +110,12 @@ async def upload(call: Call[UploadOptions, Body]) -> Reply:
     if received.options.pipeline:
         task_ids = await enqueue(
             desk.store,
-            call.request,
+            request,
             document.id,
             company_id=document.company_id,
             priority=received.options.priority,
         )
-    answer = Uploaded(**document.model_dump(), created=created, task_ids=task_ids)
-    location = {"Location": f"/api/documents/{document.id}"}
-    return Reply(answer, 201 if created else 200, location)
+    return Uploaded(**document.model_dump(), created=created, task_ids=task_ids)
 
 
 async def _keep(store: Store, received: Upload) -> tuple[Document, bool]:

@@ -2,12 +2,13 @@
 load nothing foreign.
 """
 
-from datetime import datetime
 from functools import cache
 from typing import Any
 
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from queue_gateway.board.words import FILTERS
 
 # Scripts and styles come from /static alone, so text that slips into a page cannot become one.
 HEADERS = {
@@ -21,7 +22,8 @@ HEADERS = {
 
 
 @cache
-def _templates() -> Environment:
+def templates() -> Environment:
+    """All templates of the gateway, compiled once."""
     environment = Environment(
         loader=PackageLoader("queue_gateway"),
         autoescape=True,
@@ -29,31 +31,12 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"moment": _moment, "duration": _duration, "usd": _usd}
+    environment.filters |= FILTERS
     return environment
 
 
 def page(template: str, status: int = 200, **values: Any) -> web.Response:
-    """Render a template to a response."""
-    html = _templates().get_template(template).render(**values)
+    """Render a template to a response. `visitor`: who looks; without one the page has no forms."""
+    values.setdefault("visitor", None)
+    html = templates().get_template(template).render(**values)
     return web.Response(text=html, status=status, content_type="text/html", headers=HEADERS)
-
-
-def _moment(value: datetime | None) -> str:
-    return "–" if value is None else f"{value:%Y-%m-%d %H:%M:%S}"
-
-
-def _duration(seconds: float | None) -> str:
-    """1.2 s, 3 min 20 s, 2 h 05 min."""
-    if seconds is None:
-        return "–"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02} s"
-    return f"{minutes // 60} h {minutes % 60:02} min"
-
-
-def _usd(amount: float | None) -> str:
-    return "–" if amount is None else f"${amount:,.2f}" if amount >= 1 else f"${amount:.4f}"

@@ -6,7 +6,8 @@ from contextlib import suppress
 from aiohttp import web
 
 from queue_gateway.access import Access, RateLimit, parse_tokens
-from queue_gateway.board import add_board
+from queue_gateway.board.pictures import Pictures
+from queue_gateway.board.site import add_board
 from queue_gateway.changes import Changes
 from queue_gateway.config import GatewaySettings
 from queue_gateway.desk import Desk
@@ -17,8 +18,10 @@ from queue_gateway.routes import ROUTES
 from queue_gateway.store import Store
 from queue_gateway.waiting import Seats
 from reveille.channels import Channel
+from reveille.documents import Documents
 from reveille.lifecycle import Service
 from reveille.notifier import SecondLooks
+from reveille.settings import DocumentSettings, load
 from reveille.store import Store as TaskStore
 from reveille.telemetry import Telemetry
 
@@ -35,6 +38,7 @@ class Gateway(Service):
         limit = RateLimit(settings.requests_per_second_max, settings.requests_burst_max)
         self._access = Access(parse_tokens(settings.api_tokens.get_secret_value()), limit)
         self.desk: Desk  # set by `setup`
+        self._pictures: Pictures | None = None
 
     async def setup(self) -> None:
         """Lay out the desk, hang up the bell, add the routes."""
@@ -50,7 +54,14 @@ class Gateway(Service):
             return web.json_response(document)
 
         self.application.router.add_get("/openapi.json", show_openapi)
-        add_board(self.application, self.desk, document)
+        documents = Documents.configured(load(DocumentSettings), TaskStore(self.pool).load_document)
+        self._pictures = Pictures(documents)
+        add_board(self.application, self.desk, self._pictures, document)
+
+    async def close(self) -> None:
+        """End the render children."""
+        if self._pictures is not None:
+            await self._pictures.aclose()
 
     async def work(self) -> None:
         """Pass on changes until told to stop; open streams and waiting requests then end by

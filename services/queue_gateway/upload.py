@@ -5,7 +5,7 @@ large deck is read to its end. Whether the PDF can be used (pages, encryption, d
 worker to say, which has the means.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from aiohttp import BodyPartReader, web
 from pydantic import ValidationError
@@ -47,22 +47,38 @@ class Upload:
         self.options = options
 
 
-async def receive(request: web.Request, options: UploadOptions, bytes_max: int) -> Upload:
-    """Read the upload. Raises Refusal 413, 415 or 422."""
+# Gets a form's fields when its file begins; may take some out, or raise Refusal.
+BeforeFile = Callable[[dict[str, str]], None]
+
+
+async def receive(
+    request: web.Request,
+    options: UploadOptions,
+    bytes_max: int,
+    before_file: BeforeFile | None = None,
+) -> Upload:
+    """Read the upload; with `before_file` only as a form. Raises Refusal 413, 415 or 422."""
     kind = request.content_type
     form = kind == FORM
     if request.content_length is not None:
         allowance = _FORM_BYTES_MAX if form else 0
         _check_size(request.content_length - allowance, bytes_max)
     if form:
-        return await _receive_form(request, options, bytes_max)
+        return await _receive_form(request, options, bytes_max, before_file)
+    if before_file is not None:
+        raise Refusal(415, f"Send {FORM}, not {kind}.")
     if kind not in {PDF, _UNSAID}:
         raise Refusal(415, f"Send {PDF}, or {FORM} with a part named file, not {kind}.")
     content = await _collect(request.content.iter_chunked(_CHUNK_BYTES), bytes_max)
     return Upload(content, _name(options.filename), options)
 
 
-async def _receive_form(request: web.Request, options: UploadOptions, bytes_max: int) -> Upload:
+async def _receive_form(
+    request: web.Request,
+    options: UploadOptions,
+    bytes_max: int,
+    before_file: BeforeFile | None,
+) -> Upload:
     fields: dict[str, str] = {}
     content: bytes | None = None
     filename: str | None = None
@@ -75,6 +91,8 @@ async def _receive_form(request: web.Request, options: UploadOptions, bytes_max:
                 continue
             if content is not None:
                 raise Refusal(422, "Send one file at a time.")
+            if before_file is not None:
+                before_file(fields)
             _check_part_type(part)
             filename = part.filename
             content = await _collect(_chunks(part), bytes_max)

@@ -21,7 +21,7 @@ from reveille.channels import Channel
 from reveille.claim_trouble import ClaimTrouble
 from reveille.database import DATABASE_ERRORS
 from reveille.direct import direct_routes
-from reveille.documents import DocumentLimits, Documents
+from reveille.documents import Documents
 from reveille.ends import StuckEnds, is_about_an_end
 from reveille.errors import LeaseLost, TaskRetry
 from reveille.gpu import follow_gpus
@@ -633,20 +633,7 @@ class WorkerService(Service):
 
 def open_documents(settings: DocumentSettings, store: Store) -> Documents:
     """Documents as the settings allow them."""
-    return Documents(
-        root=settings.document_root,
-        https_hosts=settings.document_hosts,
-        allow_private_hosts=settings.document_hosts_private,
-        limits=DocumentLimits(
-            bytes_max=settings.document_bytes_max,
-            pages_max=settings.document_pages_max,
-            page_points_max=settings.page_points_max,
-            image_pixels=settings.image_pixels,
-            render_seconds_max=settings.render_seconds_max,
-            memory_bytes_max=settings.render_memory_bytes_max,
-        ),
-        load_content=store.load_document,
-    )
+    return Documents.configured(settings, store.load_document)
 
 
 def _why(outcome: Outcome) -> dict[str, str]:

@@ -1,46 +1,152 @@
-// Live refresh: an event stream says that something changed, the page fetches its own HTML and swaps its content.
+// Keeps a page as fresh as its rows. An event stream says that something changed; the page then fetches its own HTML and takes over
+// what differs, node by node: what the reader has opened, ticked, focused or scrolled stays as it is, and nothing jumps.
 "use strict";
 
-const REFRESH_MS = 1000; // at most once a second, however much happens
+const PAUSE_MS = 400; // between two refreshes, however much happens
+const content = document.getElementById("content");
 const label = document.getElementById("live");
+document.documentElement.classList.add("js");
+
+// Taking over
+
+const OWN = new Set(["open", "checked"]); // what the reader decides
+
+function sameNode(old, next) {
+  return old.nodeType === next.nodeType && old.nodeName === next.nodeName && (old.id || "") === (next.id || "");
+}
+
+function takeAttributes(old, next) {
+  for (const { name, value } of [...next.attributes]) if (!OWN.has(name) && old.getAttribute(name) !== value) old.setAttribute(name, value);
+  for (const { name } of [...old.attributes]) if (!OWN.has(name) && !next.hasAttribute(name)) old.removeAttribute(name);
+}
+
+function take(old, next) {
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.nodeValue !== next.nodeValue) old.nodeValue = next.nodeValue;
+    return;
+  }
+  if (old.matches("input, select, textarea, [popover]:popover-open")) return;
+  takeAttributes(old, next);
+  const known = new Map([...old.children].filter((child) => child.id).map((child) => [child.id, child]));
+  let at = old.firstChild;
+  for (const wanted of [...next.childNodes]) {
+    const moved = wanted.id && known.get(wanted.id);
+    if (moved && moved !== at) old.insertBefore(moved, at);
+    const here = moved || at;
+    if (here && sameNode(here, wanted)) {
+      take(here, wanted);
+      at = here.nextSibling;
+    } else {
+      old.insertBefore(document.importNode(wanted, true), at);
+    }
+  }
+  while (at) {
+    const after = at.nextSibling;
+    at.remove();
+    at = after;
+  }
+}
+
+// Refreshing
+
 let due = null;
 let dirty = false;
-let source = null;
 
 async function refresh() {
   due = null;
   if (!dirty || document.hidden) return;
-  if (document.activeElement && document.activeElement.closest("form")) { due = setTimeout(refresh, REFRESH_MS); return; } // not under a typing hand
   dirty = false;
-  const response = await fetch(location.pathname + location.search, { headers: { Accept: "text/html" } });
-  if (!response.ok) return;
-  const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
-  const next = fresh.getElementById("content");
-  const current = document.getElementById("content");
-  if (!next || !current) return;
-  const open = [...current.querySelectorAll("details")].map((part) => part.open);
-  const focused = document.activeElement && document.activeElement.getAttribute("href");
-  current.replaceChildren(...next.childNodes);
-  current.querySelectorAll("details").forEach((part, at) => { if (at in open) part.open = open[at]; });
-  if (focused) {
-    const again = [...current.querySelectorAll("a")].find((link) => link.getAttribute("href") === focused);
-    if (again) again.focus();
+  try {
+    const response = await fetch(location.pathname + location.search, { headers: { Accept: "text/html" } });
+    if (response.redirected) return location.reload(); // logged out meanwhile
+    if (!response.ok) return;
+    const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+    const next = fresh.getElementById("content");
+    if (next) take(content, next);
+    content.dispatchEvent(new Event("refreshed"));
+  } catch {
+    changed(); // the server is away: again, when the stream is back
   }
 }
 
 function changed() {
   dirty = true;
-  if (due === null) due = setTimeout(refresh, REFRESH_MS);
+  if (due === null) due = setTimeout(refresh, PAUSE_MS);
+}
+
+function say(word, on) {
+  label.textContent = word;
+  label.classList.toggle("on", on);
 }
 
 function follow(url) {
-  source = new EventSource(url);
-  source.addEventListener("open", () => { label.textContent = "live"; });
-  source.addEventListener("error", () => { label.textContent = "reconnecting"; });
+  const source = new EventSource(url);
+  let missed = false;
+  source.addEventListener("open", () => say("live", true));
+  source.addEventListener("error", () => { missed = true; say("reconnecting", false); });
+  source.addEventListener("snapshot", () => { if (missed) changed(); missed = false; });
   source.addEventListener("task", changed);
-  source.addEventListener("end", () => { source.close(); label.textContent = ""; changed(); });
+  source.addEventListener("end", () => { source.close(); say("", false); changed(); });
+  addEventListener("pagehide", () => source.close());
 }
 
-const url = document.getElementById("content").dataset.events;
-if (url) follow(url);
+const { events, every } = content.dataset;
+if (events) {
+  follow(events);
+  changed(); // what happened between the page and the stream
+  // Charts and heartbeats move though no task does.
+  setInterval(changed, 1000 * Number(every || 15));
+}
 document.addEventListener("visibilitychange", () => { if (!document.hidden && dirty) changed(); });
+
+// Choosing tasks
+
+function chosen() {
+  const boxes = [...document.querySelectorAll("input[form=bulk]")];
+  const count = boxes.filter((box) => box.checked).length;
+  const said = document.getElementById("chosen");
+  if (said) said.textContent = count ? `${count} chosen` : "";
+  return boxes;
+}
+
+content.addEventListener("change", (event) => {
+  if (event.target.id === "choose-all") chosen().forEach((box) => { box.checked = event.target.checked; });
+  chosen();
+});
+content.addEventListener("refreshed", chosen);
+
+// Dropping decks
+
+function send(form, file) {
+  const body = new FormData();
+  body.append("proof", form.elements.proof.value);
+  body.append("file", file);
+  const bar = document.getElementById("uploading");
+  bar.hidden = false;
+  return new Promise((done) => {
+    const request = new XMLHttpRequest();
+    request.upload.addEventListener("progress", (event) => { if (event.lengthComputable) bar.value = (100 * event.loaded) / event.total; });
+    request.addEventListener("loadend", () => done(request.status < 400 && request.responseURL ? request.responseURL : "/documents"));
+    request.open("POST", form.action);
+    request.send(body);
+  });
+}
+
+async function upload(files) {
+  const form = document.getElementById("upload");
+  let last = "/documents";
+  for (const file of files) last = await send(form, file);
+  location.assign(files.length > 1 ? "/documents" : last);
+}
+
+if (document.getElementById("upload")) {
+  const hasFiles = (event) => event.dataTransfer && [...event.dataTransfer.types].includes("Files");
+  addEventListener("dragover", (event) => { if (hasFiles(event)) { event.preventDefault(); document.body.classList.add("dropping"); } });
+  addEventListener("dragleave", (event) => { if (!event.relatedTarget) document.body.classList.remove("dropping"); });
+  addEventListener("drop", (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    document.body.classList.remove("dropping");
+    if (event.dataTransfer.files.length) upload([...event.dataTransfer.files]);
+  });
+}

@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from ssl import SSLContext
-from typing import BinaryIO
+from typing import BinaryIO, Self
 from urllib.parse import urlsplit
 
 from reveille.documents import https, local, s3
@@ -26,6 +26,7 @@ from reveille.errors import TaskRejected
 from reveille.render.document import Document
 from reveille.render.limits import DocumentLimits
 from reveille.render.pages import Page, PageImage, PageText
+from reveille.settings import DocumentSettings
 
 __all__ = ["Document", "DocumentLimits", "Documents", "Page", "PageImage", "PageText"]
 
@@ -56,6 +57,24 @@ class Documents:
         self._load_content = load_content
         self._https = https.HttpsSource(
             hosts=https_hosts, allow_private=allow_private_hosts, ssl_context=ssl_context
+        )
+
+    @classmethod
+    def configured(cls, settings: DocumentSettings, load_content: LoadContent) -> Self:
+        """Documents as the settings allow them."""
+        return cls(
+            root=settings.document_root,
+            https_hosts=settings.document_hosts,
+            allow_private_hosts=settings.document_hosts_private,
+            limits=DocumentLimits(
+                bytes_max=settings.document_bytes_max,
+                pages_max=settings.document_pages_max,
+                page_points_max=settings.page_points_max,
+                image_pixels=settings.image_pixels,
+                render_seconds_max=settings.render_seconds_max,
+                memory_bytes_max=settings.render_memory_bytes_max,
+            ),
+            load_content=load_content,
         )
 
     async def open(self, document_id: int, file_path: str | None) -> Document:

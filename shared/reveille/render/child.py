@@ -24,6 +24,8 @@ from reveille.render import findings, frames, visibility
 
 PR_SET_PDEATHSIG = 1
 _NO_MEMORY = re.compile(r"alloc \(.*\) failed|out of memory")
+WORDS_MAX = 10_000  # of one page
+WORD_CHARS_MAX = 200
 CPU_SLACK_SECONDS = 2  # the parent's wall clock strikes first; this is for a parent that is stuck
 
 
@@ -57,6 +59,8 @@ def _answer(server: "PageServer", request: dict[str, Any]) -> tuple[dict[str, An
     try:
         if request["ask"] == "open":
             return server.open(), b""
+        if request["ask"] == "words":
+            return server.words(request["number"]), b""
         return server.page(request["number"], image=request["image"])
     except Refused as refused:
         return refused.message, b""
@@ -119,6 +123,17 @@ class PageServer:
         }
         pymupdf.TOOLS.store_shrink(100)  # what one page needed is rarely what the next one needs
         return message, data
+
+    def words(self, number: int) -> dict[str, Any]:
+        """The words of a page and where they stand, in shares of its width and height."""
+        page = self._load(number)
+        width, height = max(page.rect.width, 0.01), max(page.rect.height, 0.01)
+        words = []
+        for x0, y0, x1, y1, text, *_ in page.get_text("words")[:WORDS_MAX]:
+            box = pymupdf.Rect(x0, y0, x1, y1) * page.rotation_matrix
+            shares = (box.x0 / width, box.y0 / height, box.x1 / width, box.y1 / height)
+            words.append([text[:WORD_CHARS_MAX], *(round(share, 5) for share in shares)])
+        return {"words": words}
 
     def _with_all_layers(self, data: bytes) -> Any | None:
         """The PDF without its rules on layers, so that all are on; None when it has no layers."""

@@ -17,7 +17,7 @@ from opentelemetry import trace
 from reveille import semconv
 from reveille.errors import ReveilleError
 from reveille.render.limits import DocumentLimits
-from reveille.render.pages import Findings, Page, PageImage, PageText, clean
+from reveille.render.pages import Findings, Page, PageImage, PageText, Word, clean
 from reveille.render.process import RenderProcess
 
 
@@ -77,6 +77,13 @@ class Document:
         image = await self._read(number, image=True)
         text = self._texts[number]
         return Page(number, image, text.text, text.hidden_text)
+
+    async def words(self, number: int) -> list[Word]:
+        """The words of one page with their boxes, hidden ones too."""
+        message, _ = await self._child.ask(
+            {"ask": "words", "number": number}, about=f"page {number}"
+        )
+        return [Word(clean(str(text)), *map(float, box)) for text, *box in message["words"]]
 
     async def pages(self, start: int = 1) -> AsyncGenerator[Page, None]:
         """The pages from `start` on; the next one is rendered while the caller has this one."""

@@ -26,6 +26,17 @@ class PageImage:
 
 
 @dataclass(frozen=True, slots=True)
+class Word:
+    """A word of the text layer and its box, in shares of the page's width and height."""
+
+    text: str
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page as a person sees it, and its text layer."""
 

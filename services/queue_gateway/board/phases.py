@@ -1,0 +1,52 @@
+"""A container's start as bars: wanted, created, booted. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from queue_gateway.containers import Container
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """`left` and `width` are percent of the longest start on the page."""
+
+    name: str
+    left: float
+    width: float
+    seconds: float
+
+
+def starts(containers: list[Container], now: datetime) -> dict[int, list[Phase]]:
+    """The phases of each container's start by container id, on one scale."""
+    spans = {container.id: _spans(container, now) for container in containers}
+    longest = max((sum(s for _, s in span) for span in spans.values()), default=0.0)
+    return {key: _phases(span, longest or 1.0) for key, span in spans.items()}
+
+
+def start_seconds(container: Container) -> float | None:
+    """From the wish to ready; None for one that is not there yet or never was."""
+    if container.ready_at is None:
+        return None
+    return (container.ready_at - container.intended_at).total_seconds()
+
+
+def _spans(container: Container, now: datetime) -> list[tuple[str, float]]:
+    names = ("intended", "creating", "booting")
+    marks = [container.intended_at, container.creating_at, container.booting_at]
+    end = container.ready_at or container.ended_at or now
+    spans: list[tuple[str, float]] = []
+    for at, name in enumerate(names):
+        begin = marks[at]
+        if begin is not None:
+            until = next((mark for mark in marks[at + 1 :] if mark is not None), end)
+            spans.append((name, max(0.0, (until - begin).total_seconds())))
+    return spans
+
+
+def _phases(spans: list[tuple[str, float]], longest: float) -> list[Phase]:
+    phases, left = [], 0.0
+    for name, seconds in spans:
+        width = 100 * seconds / longest
+        phases.append(Phase(name, round(left, 2), round(width, 2), seconds))
+        left += width
+    return phases
