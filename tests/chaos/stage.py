@@ -11,9 +11,9 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from secrets import token_hex
+from secrets import randbelow, token_hex
 
 import aiohttp
 from tests.chaos.autoscaler import TROUBLE
@@ -33,6 +33,7 @@ from reveille.testing import eventually, with_database
 
 DATABASE = "chaos"
 CONNECTIONS_MAX = 80
+PORTS = range(18_000, 32_000)  # net.ipv4.ip_local_port_range begins at 32768
 REPLACE_SECONDS = 0.3  # a container's restart
 WATCH_SECONDS = 0.05
 START_SECONDS_MAX = 60.0
@@ -382,7 +383,11 @@ async def stage_for(plan: Plan, folder: Path) -> AsyncIterator[Stage]:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that its service binds only later, and again after each fault: below those that the
+    kernel gives to connections and to listeners without a number, so that none takes it meanwhile.
+    """
+    while True:
+        port = PORTS.start + randbelow(len(PORTS))
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
