@@ -69,6 +69,7 @@ PLANTED = {
 async def service(database: Database) -> AsyncIterator[Any]:
     """A connection that looks like a service's, on a database that keeps history; task 1 is queued."""
     connection = await connect(database.dsn, application_name="reveille text-worker")
+    await connection.execute("SET ROLE NONE")  # its own tables are no service's
     await keep_history(connection)
     await connection.execute(
         "INSERT INTO processing_queue (document_id, task_type) VALUES (1, 'deck_date_extraction')"
