@@ -141,7 +141,7 @@ CREATE TABLE processing_queue (
     current_step character varying(255),
     progress_message text,
     last_progress_update timestamp with time zone,
-    created_at timestamp with time zone DEFAULT reveille_now() NOT NULL,
+    created_at timestamp with time zone NOT NULL,
     started_at timestamp with time zone,
     completed_at timestamp with time zone,
     processing_duration_seconds integer,
@@ -803,8 +803,14 @@ END $function$;
 CREATE OR REPLACE FUNCTION reveille_after_insert()
  RETURNS trigger
  LANGUAGE plpgsql
+ STABLE
 AS $function$
 BEGIN
+    IF NEW.status = 'queued' AND NEW.priority < 3
+       AND NOT pg_catalog.pg_try_advisory_xact_lock(5395020, pg_catalog.hashtext(NEW.pool))
+       AND pg_catalog.pg_try_advisory_lock_shared(5395020, 2) AND pg_catalog.pg_advisory_unlock_shared(5395020, 2) THEN
+        RETURN NULL;  -- the usual row among many writers: somebody is about to notify, and nobody watches
+    END IF;
     IF NEW.status = 'queued' THEN
         IF NEW.priority = 3 OR pg_catalog.pg_try_advisory_xact_lock(5395020, pg_catalog.hashtext(NEW.pool)) THEN
             PERFORM pg_catalog.pg_notify('task_ready', NEW.pool);
@@ -1113,81 +1119,28 @@ END $function$;
 CREATE OR REPLACE FUNCTION reveille_before_insert()
  RETURNS trigger
  LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'public', 'pg_temp'
+ STABLE
 AS $function$
-DECLARE
-    random_id text;
-    is_history boolean;
 BEGIN
-    SELECT t.pool, coalesce(NEW.max_retries, t.max_retries), coalesce(NEW.priority, t.default_priority), reveille_now()
-    INTO NEW.pool, NEW.max_retries, NEW.priority, NEW.claimable_at
-    FROM task_types t WHERE t.name = NEW.task_type;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'unknown task_type "%"', NEW.task_type USING
-            ERRCODE = 'check_violation',
-            HINT = 'Known task types: ' || (SELECT string_agg(name, ', ' ORDER BY name) FROM task_types);
-    END IF;
-    IF NEW.traceparent IS NULL
-       OR NEW.traceparent !~ '^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?$'
-       OR (NEW.traceparent LIKE '00-%' AND length(NEW.traceparent) <> 55) THEN
-        random_id := encode(uuid_send(gen_random_uuid()), 'hex');
-        NEW.traceparent := '00-' || random_id || '-' || right(random_id, 16) || '-01';
-        NEW.tracestate := 'reveille=minted';
-    END IF;
     IF NEW.status = 'queued' AND NEW.priority BETWEEN 1 AND 3 AND NEW.depends_on IS NULL AND NEW.next_retry_at IS NULL
-       AND jsonb_typeof(NEW.processing_options) = 'object' AND NOT NEW.processing_options ? 'depends_on'
-       AND NEW.progress_percentage = 0 AND NEW.retry_count + NEW.error_count IS NOT NULL THEN
-        NEW.created_at := NEW.claimable_at;  -- the database's clock, whatever zone the client thinks it is in
-        RETURN NEW;
+       AND NEW.processing_options >= '{}' AND NOT NEW.processing_options ? 'depends_on'  -- of all JSON, objects sort last
+       AND NEW.progress_percentage + NEW.retry_count + NEW.error_count = 0 THEN
+        SELECT t.pool, coalesce(NEW.max_retries, t.max_retries) INTO NEW.pool, NEW.max_retries
+        FROM task_types t WHERE t.name = NEW.task_type;
+        IF NEW.traceparent IS NULL THEN
+            NEW.traceparent := '00-' || encode(uuid_send(gen_random_uuid()), 'hex')
+                || '-' || to_hex(NEW.id | x'1000000000000000'::bigint) || '-01';
+            NEW.tracestate := 'reveille=minted';
+        ELSIF NOT reveille_is_traceparent(NEW.traceparent) THEN
+            RETURN reveille_complete(NEW);
+        END IF;
+        IF NEW.pool IS NOT NULL THEN
+            NEW.created_at := reveille_now();  -- the database's clock, whatever zone the client thinks it is in
+            NEW.claimable_at := NEW.created_at;
+            RETURN NEW;
+        END IF;
     END IF;
-
-    IF NEW.priority NOT BETWEEN 1 AND 3 THEN
-        RAISE EXCEPTION 'priority must be 1 (normal), 2 (high) or 3 (critical), not %', NEW.priority
-            USING ERRCODE = 'check_violation';
-    END IF;
-    NEW.status := coalesce(NEW.status, 'queued');
-    NEW.retry_count := coalesce(NEW.retry_count, 0);
-    NEW.error_count := coalesce(NEW.error_count, 0);
-    NEW.progress_percentage := coalesce(NEW.progress_percentage, 0);
-    IF NEW.progress_percentage NOT BETWEEN 0 AND 100 THEN
-        RAISE EXCEPTION 'progress_percentage must be between 0 and 100, not %', NEW.progress_percentage
-            USING ERRCODE = 'check_violation';
-    END IF;
-    -- JSON null is what some libraries write for "nothing"
-    NEW.processing_options := coalesce(nullif(NEW.processing_options, 'null'), '{}');
-    IF jsonb_typeof(NEW.processing_options) = 'string' THEN
-        NEW.processing_options := reveille_parse_object(NEW.processing_options #>> '{}');
-    END IF;
-    IF jsonb_typeof(NEW.processing_options) <> 'object' THEN
-        RAISE EXCEPTION 'processing_options must be a JSON object, not %', jsonb_typeof(NEW.processing_options)
-            USING ERRCODE = 'check_violation';
-    END IF;
-
-    is_history := NEW.status IN ('completed', 'failed', 'cancelled');  -- brought along: it keeps its times
-    NEW.created_at := CASE WHEN is_history THEN coalesce(NEW.created_at, NEW.claimable_at) ELSE NEW.claimable_at END;
-    IF is_history THEN
-        NEW.claimable_at := NULL;
-        NEW.completed_at := coalesce(NEW.completed_at, NEW.created_at);
-        RETURN NEW;
-    END IF;
-    NEW.depends_on := reveille_parents(NEW.depends_on, NEW.processing_options);
-    IF NEW.status = 'processing' THEN
-        NEW.lease_token := nextval('reveille_lease_token');
-        NEW.started_at := coalesce(NEW.started_at, NEW.created_at);
-        NEW.lock_expires_at := coalesce(NEW.lock_expires_at, NEW.created_at + make_interval(
-            secs => (SELECT timeout_seconds FROM task_types WHERE name = NEW.task_type)));
-    ELSIF NEW.depends_on IS NOT NULL THEN
-        NEW.status := 'blocked';
-        NEW.claimable_at := NULL;
-    ELSIF NEW.next_retry_at > NEW.created_at THEN
-        NEW.status := 'retry';
-        NEW.claimable_at := NULL;
-    ELSE
-        NEW.status := 'queued';
-        NEW.next_retry_at := NULL;
-    END IF;
-    RETURN NEW;
+    RETURN reveille_complete(NEW);
 END $function$;
 
 CREATE OR REPLACE FUNCTION reveille_before_server()
@@ -1300,6 +1253,77 @@ CREATE OR REPLACE FUNCTION reveille_capabilities(said jsonb)
  IMMUTABLE PARALLEL SAFE
 RETURN CASE jsonb_typeof(said) WHEN 'object'::text THEN said WHEN 'string'::text THEN CASE WHEN ((said #>> '{}'::text[]) ~ '^\s*[\[{]'::text) THEN reveille_parse_object((said #>> '{}'::text[])) ELSE '{}'::jsonb END WHEN 'array'::text THEN (SELECT COALESCE(jsonb_object_agg(name.value, true), '{}'::jsonb) AS "coalesce" FROM jsonb_array_elements_text(reveille_capabilities.said) name(value)) ELSE '{}'::jsonb END;
 
+CREATE OR REPLACE FUNCTION reveille_complete(task processing_queue)
+ RETURNS processing_queue
+ LANGUAGE plpgsql
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+DECLARE
+    random_id text;
+    is_history boolean;
+BEGIN
+    SELECT t.pool, coalesce(task.max_retries, t.max_retries), coalesce(task.priority, t.default_priority), reveille_now()
+    INTO task.pool, task.max_retries, task.priority, task.claimable_at
+    FROM task_types t WHERE t.name = task.task_type;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'unknown task_type "%"', task.task_type USING
+            ERRCODE = 'check_violation',
+            HINT = 'Known task types: ' || (SELECT string_agg(name, ', ' ORDER BY name) FROM task_types);
+    END IF;
+    IF reveille_is_traceparent(task.traceparent) IS NOT TRUE THEN
+        random_id := encode(uuid_send(gen_random_uuid()), 'hex');
+        task.traceparent := '00-' || random_id || '-' || right(random_id, 16) || '-01';
+        task.tracestate := 'reveille=minted';
+    END IF;
+
+    IF task.priority NOT BETWEEN 1 AND 3 THEN
+        RAISE EXCEPTION 'priority must be 1 (normal), 2 (high) or 3 (critical), not %', task.priority
+            USING ERRCODE = 'check_violation';
+    END IF;
+    task.status := coalesce(task.status, 'queued');
+    task.retry_count := coalesce(task.retry_count, 0);
+    task.error_count := coalesce(task.error_count, 0);
+    task.progress_percentage := coalesce(task.progress_percentage, 0);
+    IF task.progress_percentage NOT BETWEEN 0 AND 100 THEN
+        RAISE EXCEPTION 'progress_percentage must be between 0 and 100, not %', task.progress_percentage
+            USING ERRCODE = 'check_violation';
+    END IF;
+    -- JSON null is what some libraries write for "nothing"
+    task.processing_options := coalesce(nullif(task.processing_options, 'null'), '{}');
+    IF jsonb_typeof(task.processing_options) = 'string' THEN
+        task.processing_options := reveille_parse_object(task.processing_options #>> '{}');
+    END IF;
+    IF jsonb_typeof(task.processing_options) <> 'object' THEN
+        RAISE EXCEPTION 'processing_options must be a JSON object, not %', jsonb_typeof(task.processing_options)
+            USING ERRCODE = 'check_violation';
+    END IF;
+
+    is_history := task.status IN ('completed', 'failed', 'cancelled');  -- brought along: it keeps its times
+    task.created_at := CASE WHEN is_history THEN coalesce(task.created_at, task.claimable_at) ELSE task.claimable_at END;
+    IF is_history THEN
+        task.claimable_at := NULL;
+        task.completed_at := coalesce(task.completed_at, task.created_at);
+        RETURN task;
+    END IF;
+    task.depends_on := reveille_parents(task.depends_on, task.processing_options);
+    IF task.status = 'processing' THEN
+        task.lease_token := nextval('reveille_lease_token');
+        task.started_at := coalesce(task.started_at, task.created_at);
+        task.lock_expires_at := coalesce(task.lock_expires_at, task.created_at + make_interval(
+            secs => (SELECT timeout_seconds FROM task_types WHERE name = task.task_type)));
+    ELSIF task.depends_on IS NOT NULL THEN
+        task.status := 'blocked';
+        task.claimable_at := NULL;
+    ELSIF task.next_retry_at > task.created_at THEN
+        task.status := 'retry';
+        task.claimable_at := NULL;
+    ELSE
+        task.status := 'queued';
+        task.next_retry_at := NULL;
+    END IF;
+    RETURN task;
+END $function$;
+
 CREATE OR REPLACE FUNCTION reveille_container_changed()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1368,6 +1392,12 @@ BEGIN
     END LOOP;
     RETURN dropped;
 END $function$;
+
+CREATE OR REPLACE FUNCTION reveille_is_traceparent(said text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE STRICT
+RETURN ((said ~ '^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?$'::text) AND ((said !~~ '00-%'::text) OR (length(said) = 55)));
 
 CREATE OR REPLACE FUNCTION reveille_lock_space()
  RETURNS integer
