@@ -26,16 +26,22 @@ CREATE TABLE containers (
     server_id character varying(255),
     waited_for_task_id bigint,
     gpu text,
+    region text,
+    spot boolean DEFAULT false NOT NULL,
     price_usd_per_hour numeric DEFAULT 0 NOT NULL,
     intended_at timestamp with time zone DEFAULT reveille_now() NOT NULL,
     creating_at timestamp with time zone,
     booting_at timestamp with time zone,
+    gpu_at timestamp with time zone,
+    image_at timestamp with time zone,
+    registered_at timestamp with time zone,
     ready_at timestamp with time zone,
     draining_at timestamp with time zone,
     ended_at timestamp with time zone,
     state_changed_at timestamp with time zone DEFAULT reveille_now() NOT NULL,
     failure_count integer DEFAULT 0 NOT NULL,
     last_error text,
+    trouble character varying(20),
     wish character varying(20),
     idle_since timestamp with time zone,
     stuck_reason text,
@@ -43,6 +49,7 @@ CREATE TABLE containers (
     CONSTRAINT containers_pool_fkey FOREIGN KEY (pool) REFERENCES pools(name) ON UPDATE CASCADE,
     CONSTRAINT containers_slot_check CHECK ((slot >= 0)),
     CONSTRAINT containers_state_check CHECK (((state)::text = ANY ((ARRAY['intended'::character varying, 'creating'::character varying, 'booting'::character varying, 'ready'::character varying, 'draining'::character varying, 'stopped'::character varying, 'failed'::character varying])::text[]))),
+    CONSTRAINT containers_trouble_check CHECK (((trouble)::text = ANY ((ARRAY['capacity'::character varying, 'unknown'::character varying, 'account'::character varying, 'other'::character varying])::text[]))),
     CONSTRAINT containers_wish_check CHECK (((wish)::text = ANY ((ARRAY['drain'::character varying, 'stop'::character varying])::text[])))
 );
 CREATE UNIQUE INDEX containers_one_live_per_name ON containers USING btree (name) WHERE ((state)::text <> ALL ((ARRAY['stopped'::character varying, 'failed'::character varying])::text[]));
@@ -253,6 +260,19 @@ CREATE TRIGGER reveille_10_before_server BEFORE INSERT OR UPDATE ON processing_s
 CREATE TRIGGER reveille_server_deleted AFTER DELETE ON processing_servers FOR EACH ROW EXECUTE FUNCTION reveille_server_deleted();
 CREATE TRIGGER reveille_server_registered AFTER INSERT OR DELETE ON processing_servers FOR EACH ROW EXECUTE FUNCTION reveille_server_changed();
 CREATE TRIGGER reveille_server_status AFTER UPDATE ON processing_servers FOR EACH ROW WHEN ((((old.status)::text IS DISTINCT FROM (new.status)::text) OR (old.epoch IS DISTINCT FROM new.epoch) OR (old.disconnected_at IS DISTINCT FROM new.disconnected_at))) EXECUTE FUNCTION reveille_server_changed();
+
+CREATE TABLE provider_prices (
+    provider character varying(50) NOT NULL,
+    gpu text NOT NULL,
+    region text,
+    spot boolean DEFAULT false NOT NULL,
+    usd_per_hour numeric NOT NULL,
+    source character varying(20) DEFAULT 'operator'::character varying NOT NULL,
+    read_at timestamp with time zone DEFAULT reveille_now() NOT NULL,
+    CONSTRAINT provider_prices_source_check CHECK (((source)::text = ANY ((ARRAY['operator'::character varying, 'provider'::character varying])::text[]))),
+    CONSTRAINT provider_prices_usd_per_hour_check CHECK (((usd_per_hour >= (0)::numeric) AND (usd_per_hour < (10000)::numeric)))
+);
+CREATE UNIQUE INDEX provider_prices_one ON provider_prices USING btree (provider, gpu, COALESCE(region, ''::text), spot, source);
 
 CREATE TABLE reveille_migrations (
     version integer NOT NULL,

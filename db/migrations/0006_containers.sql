@@ -22,17 +22,23 @@ CREATE TABLE containers (
     reason text NOT NULL DEFAULT '',                 -- why it is in this state, in words
     server_id varchar(255),                          -- the row of processing_servers its worker registers
     waited_for_task_id bigint,                       -- the task whose wait started it: its trace shows the cold start
-    gpu text,
+    gpu text,                                        -- gpu, region, spot: in the provider's words; NULL: whatever it has
+    region text,
+    spot boolean NOT NULL DEFAULT false,
     price_usd_per_hour numeric NOT NULL DEFAULT 0,
     intended_at timestamptz NOT NULL DEFAULT reveille_now(),
     creating_at timestamptz,
     booting_at timestamptz,
+    gpu_at timestamptz,                              -- booting, by phase: its provider had a GPU for it,
+    image_at timestamptz,                            --   its image was there and it began to start,
+    registered_at timestamptz,                       --   its worker registered and began to load its model
     ready_at timestamptz,
     draining_at timestamptz,
     ended_at timestamptz,
     state_changed_at timestamptz NOT NULL DEFAULT reveille_now(),
     failure_count integer NOT NULL DEFAULT 0,
     last_error text,
+    trouble varchar(20) CHECK (trouble IN ('capacity', 'unknown', 'account', 'other')),  -- what kind of failure it was
     wish varchar(20) CHECK (wish IN ('drain', 'stop')),  -- operator's, to the autoscaler; an INSERT as 'intended' is the wish to start
     idle_since timestamptz,                          -- autoscaler: since when its worker has held no task
     stuck_reason text                                -- heartbeat monitor: too long in this state; the next state clears it
@@ -88,6 +94,19 @@ CREATE TABLE scaling_decisions (
     memory jsonb NOT NULL DEFAULT '{}'
 );
 CREATE INDEX scaling_decisions_pool ON scaling_decisions (pool, id DESC);
+
+-- What providers charge. Rows of source 'provider' are refreshed from its price list; an operator's rows are left alone and go first.
+
+CREATE TABLE provider_prices (
+    provider varchar(50) NOT NULL,
+    gpu text NOT NULL,
+    region text,                                     -- NULL: everywhere
+    spot boolean NOT NULL DEFAULT false,
+    usd_per_hour numeric NOT NULL CHECK (usd_per_hour >= 0 AND usd_per_hour < 10000),
+    source varchar(20) NOT NULL DEFAULT 'operator' CHECK (source IN ('operator', 'provider')),
+    read_at timestamptz NOT NULL DEFAULT reveille_now()
+);
+CREATE UNIQUE INDEX provider_prices_one ON provider_prices (provider, gpu, coalesce(region, ''), spot, source);
 
 -- What containers cost: billed from `creating` (the provider's clock starts about there) to the end.
 CREATE VIEW container_costs AS

@@ -106,7 +106,9 @@ SELECT role_name, privileges, 'TABLE', unnest(string_to_array(tables, ' ')) FROM
     ('reveille_monitor', 'UPDATE (stuck_reason)', 'containers'),
 
     -- Moves containers; of the queue it sees what waits, never what a task says.
-    ('reveille_autoscaler', 'SELECT', 'task_types pools processing_servers containers scaling_decisions leaders container_costs reveille_migrations'),
+    ('reveille_autoscaler', 'SELECT', 'task_types pools processing_servers containers scaling_decisions leaders container_costs '
+        'provider_prices reveille_migrations'),
+    ('reveille_autoscaler', 'INSERT, UPDATE, DELETE', 'provider_prices'),
     ('reveille_autoscaler', 'SELECT (id, document_id, task_type, pool, priority, status, attempt, created_at, claimable_at, started_at, '
         'completed_at, next_retry_at, lock_expires_at, processing_duration_seconds, locked_by, completed_by, traceparent, tracestate, '
         'process_traceparent)', 'processing_queue'),
@@ -117,7 +119,8 @@ SELECT role_name, privileges, 'TABLE', unnest(string_to_array(tables, ' ')) FROM
     -- What HTTP callers may do, all scopes together.
     ('reveille_gateway', 'SELECT', 'processing_queue task_dependencies task_types pools task_attempts processing_progress processing_servers '
         'documents analysis_templates visual_analysis_results slide_feedback extraction_results template_analysis_results '
-        'specialized_analysis_results document_results queue_depth containers scaling_decisions leaders container_costs reveille_migrations'),
+        'specialized_analysis_results document_results queue_depth containers scaling_decisions leaders container_costs '
+        'provider_prices reveille_migrations'),
     ('reveille_gateway', 'INSERT (document_id, task_type, priority, file_path, company_id, processing_options, depends_on, dedupe_key, '
         'next_retry_at, max_retries, traceparent, tracestate), UPDATE (status, last_error, lease_token, locked_by, locked_at, '
         'lock_expires_at, claimable_at, attempt)', 'processing_queue'),
@@ -132,7 +135,8 @@ SELECT role_name, privileges, 'TABLE', unnest(string_to_array(tables, ' ')) FROM
     -- Dashboards: everything but the decks themselves.
     ('reveille_readonly', 'SELECT', 'processing_queue task_dependencies task_types pools task_attempts processing_progress processing_servers '
         'analysis_templates visual_analysis_results slide_feedback extraction_results template_analysis_results '
-        'specialized_analysis_results document_results queue_depth containers scaling_decisions leaders container_costs reveille_migrations'),
+        'specialized_analysis_results document_results queue_depth containers scaling_decisions leaders container_costs '
+        'provider_prices reveille_migrations'),
     ('reveille_readonly', 'SELECT (id, filename, media_type, sha256, size_bytes, company_id, created_at)', 'documents')
 ) AS granted (role_name, privileges, tables);
 

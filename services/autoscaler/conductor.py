@@ -11,9 +11,9 @@ import structlog
 from autoscaler.container import Container
 from autoscaler.ledger import Ledger, Row
 from autoscaler.lifespan import Act, Step
+from autoscaler.offers import PricedOffer
 from autoscaler.operations import Operations
-from autoscaler.provider import ContainerSpec, Provider, ProviderError
-from autoscaler.scaling_file import PoolScaling
+from autoscaler.provider import ContainerSpec, Provider, ProviderError, Trouble
 from autoscaler.starts import report_start
 from reveille.database import retrying
 from reveille.telemetry import Telemetry
@@ -37,13 +37,14 @@ class Conductor:
         self._telemetry = telemetry
 
     async def take(
-        self, container: Container, step: Step, scaling: PoolScaling, provider_name: str
+        self, container: Container, step: Step, offer: PricedOffer, provider_name: str
     ) -> bool:
-        """Whether a row changed at once, so that another look shows more to do."""
+        """Whether a row changed at once, so that another look shows more to do. `offer` is for
+        what an operator's row leaves open.
+        """
         match step.act:
             case Act.CREATE:
-                work = self._create(container, scaling, provider_name)
-                self._operations.start(container.name, work)
+                self._operations.start(container.name, self._create(container, offer))
                 return False
             case Act.STOP | Act.FAIL:
                 self._operations.start(container.name, self._end(container, step, provider_name))
@@ -68,13 +69,8 @@ class Conductor:
             await report_start(self._telemetry, self._ledger, row)
         return row
 
-    async def _create(self, container: Container, scaling: PoolScaling, provider_name: str) -> None:
-        row = await self._ledger.begin(
-            container,
-            provider=provider_name,
-            gpu=scaling.gpu,
-            price_usd_per_hour=scaling.price_usd_per_hour,
-        )
+    async def _create(self, container: Container, offer: PricedOffer) -> None:
+        row = await self._ledger.begin(container, offer)
         if row is None:
             return
         spec = ContainerSpec(
@@ -83,18 +79,23 @@ class Conductor:
             slot=container.slot,
             server_id=row["server_id"],
             gpu=row["gpu"],
+            region=row["region"],
+            spot=row["spot"],
         )
         try:
-            ref = await self._provider(provider_name).create(spec)
+            ref = await self._provider(row["provider"]).create(spec)
         except ProviderError as error:
             words = str(error)
             log.warning("container_not_created", container=container.name, error=words)
-            await self._moved(container, "failed", "it could not be created", error=words)
+            reason = f"it could not be created: {words}"
+            await self._moved(container, "failed", reason, error=words, trouble=error.trouble)
             return
         log.info("container", container=container.name, act="create", ref=ref)
         await self._moved(container, "booting", "its provider has started it", ref=ref)
 
     async def _end(self, container: Container, step: Step, provider_name: str) -> None:
+        if not await self._ledger.may_end(container, even_busy=step.even_busy):
+            return  # it has moved on since the look, or somebody else leads: the next look says
         try:
             await self._provider(provider_name).stop(container.name)
         except ProviderError as error:
@@ -104,7 +105,11 @@ class Conductor:
         failed = step.act is Act.FAIL
         state = "failed" if failed else "stopped"
         row = await self._moved(
-            container, state, step.reason, error=step.reason if failed else None
+            container,
+            state,
+            step.reason,
+            error=step.reason if failed else None,
+            trouble=(step.trouble or "other") if failed else None,
         )
         log.info("container", container=container.name, act=step.act.value, why=step.reason)
         if failed and row is not None and not container.was_ready:
@@ -118,13 +123,20 @@ class Conductor:
         *,
         ref: str | None = None,
         error: str | None = None,
+        trouble: Trouble | None = None,
     ) -> Row | None:
         """The provider has done it: the row must say so, however long the database is away."""
         everywhere = ("intended", "creating", "booting", "ready", "draining")
         also_from = ("creating",) if to == "booting" else everywhere
         return await retrying(
             lambda: self._ledger.move(
-                container, to, reason, ref=ref, error=error, also_from=also_from
+                container,
+                to,
+                reason,
+                ref=ref,
+                error=error,
+                trouble=trouble,
+                also_from=also_from,
             )
         )
 
@@ -137,7 +149,7 @@ class Conductor:
 
     def end_now(self, container: Container, provider_name: str) -> None:
         """Begin to stop it, whatever it does: the autoscaler ends, and it is bound to that."""
-        step = Step(act=Act.STOP, reason="the autoscaler ended")
+        step = Step(act=Act.STOP, reason="the autoscaler ended", even_busy=True)
         if not self._operations.busy(container.name):
             self._operations.start(container.name, self._end(container, step, provider_name))
 

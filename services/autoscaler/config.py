@@ -24,6 +24,10 @@ class AutoscalerSettings(Settings):
     startup_timeout_seconds: PositiveFloat | None = None
     budget_soft_usd: PositiveFloat | None = Field(None, description="per month: critical only")
     budget_hard_usd: PositiveFloat | None = Field(None, description="per month: nothing")
+    budget_usd_per_hour_max: PositiveFloat | None = Field(
+        None, description="what all containers together may cost an hour"
+    )
+    budget_alert_only: bool | None = Field(None, description="hold nothing, say so")
 
     provider: Literal["process", "static"] = "process"
     container_prefix: str = Field(
@@ -49,6 +53,9 @@ class AutoscalerSettings(Settings):
         600.0, description="how often a decision to change nothing is stored while tasks are there"
     )
     creating_seconds_max: PositiveFloat = 120.0
+    price_seconds_max: PositiveFloat = Field(
+        3600.0, description="how old a provider's price list may be"
+    )
     unresponsive_seconds_max: PositiveFloat = Field(
         60.0, description="a ready container whose server is lost may come back for this long"
     )
@@ -67,6 +74,8 @@ class AutoscalerSettings(Settings):
             "startup_timeout": self.startup_timeout_seconds,
             "budget_soft_usd_per_month": self.budget_soft_usd,
             "budget_hard_usd_per_month": self.budget_hard_usd,
+            "budget_usd_per_hour_max": self.budget_usd_per_hour_max,
+            "budget_alert_only": self.budget_alert_only,
         }
         return read_scaling(self.scaling_file, overrides=overrides)
 
@@ -75,6 +84,7 @@ class AutoscalerSettings(Settings):
         return LifeLimits(
             creating_seconds_max=self.creating_seconds_max,
             startup_timeout_seconds=scaling.startup_timeout,
+            gpu_wait_seconds_max=scaling.gpu_wait_timeout,
             unresponsive_seconds_max=self.unresponsive_seconds_max,
         )
 

@@ -16,7 +16,8 @@ class Container:
 
     `server_id` is the registered server (None before its worker registered), `held` the tasks it
     is working on, `server_seconds` the time since its row last changed, `start_seconds` the time
-    since the provider was asked for it. `wish` is an operator's.
+    since the provider was asked for it, `stages_noted` how many of GPU, image and worker were seen.
+    `wish` is an operator's.
     """
 
     container_id: int
@@ -28,6 +29,7 @@ class Container:
     state_seconds: float = 0.0
     age_seconds: float = 0.0
     start_seconds: float | None = None
+    stages_noted: int = 0
     was_ready: bool = False
     idle_noted: bool = False
     idle_seconds: float = 0.0

@@ -1,11 +1,14 @@
 """The decision: the pool's policy, then the guards that hold whatever the policy says.
 
 Never below the minimum, never above the maximum, nothing started in a paused pool, by a provider
-that starts nothing, too soon after failures, or beyond the budget. Pure, like the policies.
+that starts nothing or without an offer, too soon after failures, or beyond the budget. Pure, like
+the policies.
 """
 
 from dataclasses import replace
 
+from autoscaler.budget import over_budget
+from autoscaler.offers import backoff_seconds
 from autoscaler.policies import require_policy
 from autoscaler.scaling_file import PoolScaling
 from autoscaler.state import Decision, PoolState
@@ -19,7 +22,7 @@ def decide(state: PoolState, now: float, config: PoolScaling) -> Decision:
         return decision
     refusal = _refusal(state, decision, config)
     if refusal is None:
-        return decision
+        return _warned(state, decision, config)
     words, again_seconds = refusal
     return replace(
         decision,
@@ -30,14 +33,6 @@ def decide(state: PoolState, now: float, config: PoolScaling) -> Decision:
         look_again_seconds=again_seconds,
         held=words,
     )
-
-
-def backoff_seconds(failures: int, config: PoolScaling) -> float:
-    """How long nothing is started after so many failures in a row."""
-    if failures <= 0:
-        return 0.0
-    grown: float = config.failure_backoff * 2.0 ** min(failures - 1, 20)
-    return min(grown, config.failure_backoff_max)
 
 
 def _within_bounds(decision: Decision, have: int, config: PoolScaling) -> Decision:
@@ -54,6 +49,12 @@ def _within_bounds(decision: Decision, have: int, config: PoolScaling) -> Decisi
     return replace(decision, wanted=wanted, spare=decision.spare[: max(0, have - wanted)])
 
 
+def _warned(state: PoolState, decision: Decision, config: PoolScaling) -> Decision:
+    """A cap that only alerts is told in the reason."""
+    over = over_budget(state, decision, config) if config.budget.alert_only else None
+    return replace(decision, reason=f"{decision.reason}; alert: {over}") if over else decision
+
+
 def _refusal(
     state: PoolState, decision: Decision, config: PoolScaling
 ) -> tuple[str, float | None] | None:
@@ -64,23 +65,11 @@ def _refusal(
         return None  # nothing is started: a draining one is taken back
     if not state.can_start:
         return "its provider starts nothing", None
+    if state.refusal:
+        return state.refusal, None
     if state.failed_seconds_ago is not None:
         rest = backoff_seconds(state.failures, config) - state.failed_seconds_ago
         if rest > 0:
             return f"{state.failures} failed in a row, next try in {rest:.0f} s", rest
-    return _over_budget(state, decision, config)
-
-
-def _over_budget(
-    state: PoolState, decision: Decision, config: PoolScaling
-) -> tuple[str, float | None] | None:
-    soft, hard = config.budget.soft_usd_per_month, config.budget.hard_usd_per_month
-    if soft is None and hard is None:
-        return None
-    if state.spent_usd is None:
-        return "what this month has cost is not known", None
-    if hard is not None and state.spent_usd >= hard:
-        return f"${state.spent_usd:.2f} spent this month, the hard cap is ${hard:.2f}", None
-    if soft is not None and state.spent_usd >= soft and not decision.urgent:
-        return f"${state.spent_usd:.2f} spent this month, the soft cap is ${soft:.2f}", None
-    return None
+    over = over_budget(state, decision, config)
+    return None if over is None or config.budget.alert_only else (over, None)

@@ -1,15 +1,17 @@
 """Decisions made, kept and applied, pool by pool."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 
+from autoscaler.catalogue import Catalogue
 from autoscaler.config import AutoscalerSettings
 from autoscaler.container import Container
 from autoscaler.decide import decide
-from autoscaler.ledger import Ledger, Row
+from autoscaler.ledger import Ledger, Row, Spending
 from autoscaler.observe import inputs_of, scaling_in_force, state_of
+from autoscaler.offers import Choice, Failures, PricedOffer, choose
 from autoscaler.plan import plan
 from autoscaler.scaling_file import PoolScaling
 from autoscaler.sightings import name_of
@@ -22,29 +24,27 @@ PAUSE_SECONDS_MIN = 0.01  # a timer that rounding calls due a moment early
 
 
 class Decisions:
-    """The pure part between the rows that it reads and the rows that it writes.
-
-    `provider_of` names a pool's provider, `can_start` says whether that can start anything.
-    """
+    """The pure part between the rows that it reads and the rows that it writes."""
 
     def __init__(
         self,
         settings: AutoscalerSettings,
         scaling: Mapping[str, PoolScaling],
         ledger: Ledger,
-        *,
-        provider_of: Callable[[str], str],
-        can_start: Callable[[str], bool],
+        catalogue: Catalogue,
     ) -> None:
         self._settings = settings
         self._scaling = scaling
         self._ledger = ledger
-        self._provider_of = provider_of
-        self._can_start = can_start
+        self._catalogue = catalogue
         self._stored: dict[str, tuple[bool, float]] = {}  # pool → held, monotonic time
 
     async def make(
-        self, row: Row, containers: Sequence[Container], spent_usd: float | None
+        self,
+        row: Row,
+        containers: Sequence[Container],
+        spending: Spending | None,
+        failures: Sequence[Failures],
     ) -> tuple[bool, float]:
         """Decide for the pool of `row` and apply it: whether rows changed, and in how many seconds
         the decision could differ without any news.
@@ -58,13 +58,15 @@ class Decisions:
         except ConfigurationError as error:
             log.warning("pool_held", pool=pool, error=str(error))
             return False, never
-        provider = self._provider_of(pool)
+        priced = self._catalogue.priced(scaling, self._settings.provider)
+        choice = choose(pool, priced, failures, scaling)
         state = state_of(
             row,
             containers,
             policy=scaling.policy,
-            can_start=self._can_start(provider),
-            spent_usd=spent_usd,
+            can_start=self._catalogue.can_start(scaling, self._settings.provider),
+            choice=choice,
+            spending=spending,
         )
         decision = decide(state, row["now"], scaling)
         if self._worth_storing(state, decision) and not await self._ledger.add_decision(
@@ -75,7 +77,7 @@ class Decisions:
             inputs_of(state, decision, scaling),
         ):
             return True, 0.0  # deposed: the next look says so
-        moved = await self._apply(pool, scaling, provider, decision, containers)
+        moved = await self._apply(pool, choice, decision, containers)
         again = decision.look_again_seconds
         return moved, never if again is None else max(again, PAUSE_SECONDS_MIN)
 
@@ -98,8 +100,7 @@ class Decisions:
     async def _apply(
         self,
         pool: str,
-        scaling: PoolScaling,
-        provider: str,
+        choice: Choice,
         decision: Decision,
         containers: Sequence[Container],
     ) -> bool:
@@ -109,17 +110,19 @@ class Decisions:
             moved |= await self._ledger.revive(container, decision.reason)
         for container in moves.drain:
             moved |= await self._ledger.drain(container, decision.reason)
-        for slot in moves.start:
-            moved |= await self._ledger.intend(
-                name_of(self._settings.container_prefix, pool, slot),
-                pool=pool,
-                slot=slot,
-                provider=provider,
-                reason=decision.reason,
-                waited_for=decision.waited_for,
-                gpu=scaling.gpu,
-                price_usd_per_hour=scaling.price_usd_per_hour,
-            )
+        if choice.offer is not None:
+            for slot in moves.start:
+                moved |= await self._intend(pool, slot, choice.offer, decision)
         if moved:
             log.info("scaled", pool=pool, wanted=decision.wanted, reason=decision.reason)
         return moved
+
+    async def _intend(self, pool: str, slot: int, offer: PricedOffer, decision: Decision) -> bool:
+        return await self._ledger.intend(
+            name_of(self._settings.container_prefix, pool, slot),
+            pool=pool,
+            slot=slot,
+            offer=offer,
+            reason=decision.reason,
+            waited_for=decision.waited_for,
+        )

@@ -1,15 +1,18 @@
 """The containers of all pools: what providers run, the next steps, strays, idleness."""
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 
 import structlog
 
+from autoscaler.catalogue import Catalogue
 from autoscaler.conductor import Conductor
 from autoscaler.config import AutoscalerSettings
 from autoscaler.container import Container
 from autoscaler.ledger import Ledger, Row
-from autoscaler.lifespan import next_step
+from autoscaler.lifespan import Sighting, next_step
+from autoscaler.offers import PricedOffer
 from autoscaler.operations import Operations
 from autoscaler.provider import Provider, ProviderContainer, ProviderError
 from autoscaler.scaling_file import PoolScaling
@@ -20,6 +23,9 @@ log = structlog.get_logger(__name__)
 # Lists in a row that must show a stray: a list may be older than the row that ended it.
 ADOPT_COUNTS_MIN = 2
 STOP_COUNTS_MIN = 3
+LIST_SECONDS_MAX = 20.0  # one provider that does not answer must not hold up the others
+STAGES_WITH_GPU = frozenset({"pulling", "starting", "running"})
+STAGES_WITH_IMAGE = frozenset({"starting", "running"})
 
 
 class Fleet:
@@ -34,6 +40,7 @@ class Fleet:
         providers: Mapping[str, Provider],
         operations: Operations,
         conductor: Conductor,
+        catalogue: Catalogue,
     ) -> None:
         self._settings = settings
         self._scaling = scaling
@@ -41,23 +48,28 @@ class Fleet:
         self._providers = providers
         self._operations = operations
         self._conductor = conductor
+        self._catalogue = catalogue
         spacing = settings.look_seconds / 2
         self._sightings = {name: Sightings(spacing_seconds=spacing) for name in providers}
         self._listings: dict[str, Sequence[ProviderContainer] | None] = {}
 
     async def list_providers(self) -> None:
-        """Ask every provider once; `attend` takes the answers in."""
-        for name, provider in self._providers.items():
-            try:
-                self._listings[name] = await provider.list()
-            except ProviderError as error:
-                log.warning("provider_silent", provider=name, error=str(error))
-                self._listings[name] = None
+        """Ask every provider once, all at the same time; `attend` takes the answers in."""
+        await asyncio.gather(*(self._list(name) for name in self._providers))
+
+    async def _list(self, name: str) -> None:
+        try:
+            async with asyncio.timeout(LIST_SECONDS_MAX):
+                self._listings[name] = await self._providers[name].list()
+        except (ProviderError, TimeoutError) as error:
+            log.warning("provider_silent", provider=name, error=str(error) or "no answer in time")
+            self._listings[name] = None
 
     async def attend(self, pools: Sequence[Row], containers: Sequence[Container]) -> bool:
         """Let each container take its next step; whether rows changed at once."""
         self._note_sightings(containers)
         moved = await self._adopt_or_stop_strays([row["name"] for row in pools])
+        await self._note_stages(containers)
         moved |= await self._take_steps(containers)
         await self._note_idle(containers)
         return moved
@@ -92,12 +104,39 @@ class Fleet:
             if scaling is None or self._operations.busy(container.name):
                 continue
             provider = container.provider or self.provider_of(container.pool)
-            unseen = Sightings(spacing_seconds=0.0)  # its provider is not configured any more
-            sighting = self._sightings.get(provider, unseen).of(container.name)
+            sighting = self._sighting(container, provider)
             step = next_step(container, sighting, self._settings.life_limits(scaling))
             if step is not None:
-                moved |= await self._conductor.take(container, step, scaling, provider)
+                offer = self._offer_of(container.pool, provider)
+                moved |= await self._conductor.take(container, step, offer, provider)
         return moved
+
+    def _sighting(self, container: Container, provider: str) -> Sighting:
+        unseen = Sightings(spacing_seconds=0.0)  # its provider is not configured any more
+        return self._sightings.get(provider, unseen).of(container.name)
+
+    def _offer_of(self, pool: str, provider: str) -> PricedOffer:
+        """For a container that no decision chose an offer for: the first that can be had of the
+        provider; without any price none is charged, and its row says 0.
+        """
+        priced = self._catalogue.priced(self._scaling[pool], self._settings.provider)
+        offers = [offer for offer in priced if isinstance(offer, PricedOffer)]
+        own = [offer for offer in offers if offer.provider == provider]
+        return next(iter(own), PricedOffer(provider=provider))
+
+    async def _note_stages(self, containers: Sequence[Container]) -> None:
+        """Date how far those that boot have come."""
+        seen = []
+        for container in containers:
+            if container.state != "booting":
+                continue
+            stage = self._sighting(container, container.provider).stage
+            gpu, image = stage in STAGES_WITH_GPU, stage in STAGES_WITH_IMAGE
+            registered = container.server_id is not None
+            if max(1 * gpu, 2 * image, 3 * registered) > container.stages_noted:
+                seen.append((container.container_id, gpu, image, registered))
+        if seen:
+            await self._ledger.note_stages(seen)
 
     async def _adopt_or_stop_strays(self, pools: Sequence[str]) -> bool:
         """What runs under names of ours without a row: a crash between two steps, or a row that
@@ -134,12 +173,10 @@ class Fleet:
             stray.name,
             pool=pool,
             slot=slot,
-            provider=provider,
+            offer=self._offer_of(pool, provider),
             ref=stray.ref,
             server_id=server["server_id"],
             started_at=server["started_at"],
-            gpu=self._scaling[pool].gpu,
-            price_usd_per_hour=self._scaling[pool].price_usd_per_hour,
         )
 
     async def _note_idle(self, containers: Sequence[Container]) -> None:

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from autoscaler.container import Container, container_of
+from autoscaler.offers import Failures, PricedOffer, PriceKey
+from autoscaler.provider import Price, Trouble
 from autoscaler.sql import statement
 from autoscaler.state import Decision
 from reveille.database import Pool
@@ -64,6 +66,16 @@ class Ledger:
             for row in rows
         }
 
+    async def look_failures(self) -> list[Failures]:
+        """What failed in a row lately, per pool and offer."""
+        rows = await self._pool.fetch(statement("look_failures"))
+        return [Failures(**row) for row in rows]
+
+    async def look_prices(self) -> dict[PriceKey, float]:
+        """US dollars per hour, by provider, GPU, region and spot."""
+        rows = await self._pool.fetch(statement("look_prices"))
+        return {(r["provider"], r["gpu"], r["region"], r["spot"]): r["usd_per_hour"] for r in rows}
+
     async def look_strays(self, names: Sequence[str]) -> dict[str, Row]:
         """Live servers inside containers that have no row, by the container's name."""
         rows = await self._pool.fetch(statement("look_strays"), list(names))
@@ -102,11 +114,9 @@ class Ledger:
         *,
         pool: str,
         slot: int,
-        provider: str,
+        offer: PricedOffer,
         reason: str,
         waited_for: int | None,
-        gpu: str | None,
-        price_usd_per_hour: float,
     ) -> bool:
         """The row of a container that is going to be."""
         return await self._written(
@@ -114,19 +124,27 @@ class Ledger:
             name,
             pool,
             slot,
-            provider,
+            offer.provider,
             reason,
             waited_for,
-            gpu,
-            price_usd_per_hour,
+            offer.gpu,
+            offer.region,
+            offer.spot,
+            offer.usd_per_hour,
         )
 
-    async def begin(
-        self, container: Container, *, provider: str, gpu: str | None, price_usd_per_hour: float
-    ) -> Row | None:
-        """To `creating`; its server_id and gpu, or None when it may not be created any more."""
+    async def begin(self, container: Container, offer: PricedOffer) -> Row | None:
+        """To `creating`; its server_id and what it is to be, or None when it may not be created
+        any more. `offer` counts only for a row that an operator inserted.
+        """
         return await self._fenced(
-            "begin_container", container.container_id, provider, gpu, price_usd_per_hour
+            "begin_container",
+            container.container_id,
+            offer.provider,
+            offer.gpu,
+            offer.region,
+            offer.spot,
+            offer.usd_per_hour,
         )
 
     async def move(
@@ -138,6 +156,7 @@ class Ledger:
         ref: str | None = None,
         server_id: str | None = None,
         error: str | None = None,
+        trouble: Trouble | None = None,
         also_from: Sequence[str] = (),
     ) -> Row | None:
         """Another state; the row's times, or None when it was in another state than we saw."""
@@ -150,6 +169,19 @@ class Ledger:
             ref,
             server_id,
             error,
+            trouble,
+        )
+
+    async def may_end(self, container: Container, *, even_busy: bool) -> bool:
+        """Whether it may be ended now; its server takes no more tasks from then on. False: it
+        holds a task, the row has moved on, or this process leads no longer.
+        """
+        return await self._written(
+            "end_container",
+            container.container_id,
+            [container.state],
+            container.server_id,
+            even_busy,
         )
 
     async def drain(self, container: Container, reason: str, *, even_busy: bool = False) -> bool:
@@ -174,12 +206,10 @@ class Ledger:
         *,
         pool: str,
         slot: int,
-        provider: str,
+        offer: PricedOffer,
         ref: str,
         server_id: str,
         started_at: datetime,
-        gpu: str | None,
-        price_usd_per_hour: float,
     ) -> bool:
         """A row for a container that a provider runs and nobody knew of."""
         return await self._written(
@@ -187,12 +217,32 @@ class Ledger:
             name,
             pool,
             slot,
-            provider,
+            offer.provider,
             ref,
             server_id,
             started_at,
-            gpu,
-            price_usd_per_hour,
+            offer.gpu,
+            offer.region,
+            offer.spot,
+            offer.usd_per_hour,
+        )
+
+    async def note_stages(self, seen: Sequence[tuple[int, bool, bool, bool]]) -> None:
+        """How far containers have come up: (container_id, has a GPU, has its image, its worker
+        has registered).
+        """
+        columns = [list(column) for column in zip(*seen, strict=True)]
+        await self._fenced("note_stages", *columns)
+
+    async def keep_prices(self, provider: str, prices: Sequence[Price]) -> None:
+        """A provider's price list, in place of its last one."""
+        await self._fenced(
+            "keep_prices",
+            provider,
+            [p.gpu for p in prices],
+            [p.region for p in prices],
+            [p.spot for p in prices],
+            [p.usd_per_hour for p in prices],
         )
 
     async def _written(self, name: str, *arguments: object) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from autoscaler.container import Container
-from autoscaler.provider import ProviderContainer
+from autoscaler.provider import ProviderContainer, Stage, Trouble
 
 
 class Act(Enum):
@@ -29,11 +29,15 @@ class Act(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """An act and why, in words for the row."""
+    """An act and why, in words for the row. `even_busy`: what its worker still holds is no reason
+    to wait, because it is dead or an operator said so.
+    """
 
     act: Act
     reason: str
     ref: str | None = None
+    even_busy: bool = False
+    trouble: Trouble | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,11 @@ class Sighting:
         return self.container is not None and self.container.state == "exited"
 
     @property
+    def stage(self) -> Stage | None:
+        """How far it has come; None when it was not seen."""
+        return self.container.stage if self.container is not None else None
+
+    @property
     def detail(self) -> str:
         """What the provider adds, as the end of a sentence."""
         detail = self.container.detail if self.container else ""
@@ -71,6 +80,7 @@ class LifeLimits:
 
     creating_seconds_max: float = 120.0
     startup_timeout_seconds: float = 300.0
+    gpu_wait_seconds_max: float = 120.0  # created, and its provider has no GPU for it
     unresponsive_seconds_max: float = 60.0  # ready, and its server is lost
     leave_seconds_max: float = 10.0  # from a worker's goodbye to the end of its process
     settle_seconds: float = 30.0  # drained and holding nothing: its worker should have left
@@ -92,10 +102,10 @@ def next_step(container: Container, sighting: Sighting, limits: LifeLimits) -> S
 
 def _coming(container: Container, sighting: Sighting, limits: LifeLimits) -> Step | None:
     if container.wish is not None:
-        return Step(act=Act.STOP, reason=f"an operator's wish: {container.wish}")
+        return _wished_to_stop(container)
     if container.state == "creating":
         if sighting.exited:
-            return Step(act=Act.FAIL, reason=f"it ended before it was ready{sighting.detail}")
+            return _ended_early(sighting)
         if sighting.runs and sighting.container is not None:
             ref = sighting.container.ref
             return Step(act=Act.BOOTED, reason="its provider runs it", ref=ref)
@@ -110,13 +120,21 @@ def _coming(container: Container, sighting: Sighting, limits: LifeLimits) -> Ste
 
 def _booting(container: Container, sighting: Sighting, limits: LifeLimits) -> Step | None:
     if container.wish == "stop" or (container.wish == "drain" and not container.held):
-        return Step(act=Act.STOP, reason=f"an operator's wish: {container.wish}")
+        return _wished_to_stop(container)
     if sighting.exited:
-        return Step(act=Act.FAIL, reason=f"it ended before it was ready{sighting.detail}")
+        return _ended_early(sighting)
     if container.server_status in {"active", "draining"}:
         return Step(act=Act.READY, reason=f"{container.server_id} takes tasks")
     if sighting.misses >= limits.misses_max and not container.server_lives:
         return Step(act=Act.FAIL, reason="its provider has lost it")
+    return _late(container, sighting, limits)
+
+
+def _late(container: Container, sighting: Sighting, limits: LifeLimits) -> Step | None:
+    """It boots for too long, or waits for a GPU for longer than it should."""
+    if _waits_for_a_gpu_too_long(container, sighting, limits):
+        reason = f"no GPU was free for it for {limits.gpu_wait_seconds_max:g} s{sighting.detail}"
+        return Step(act=Act.FAIL, reason=reason, trouble="capacity")
     # One that was ready before starts its time anew; one that still holds tasks is left alone.
     waited = container.state_seconds if container.was_ready else container.start_seconds
     if (waited or 0.0) >= limits.startup_timeout_seconds and not container.held:
@@ -127,13 +145,35 @@ def _booting(container: Container, sighting: Sighting, limits: LifeLimits) -> St
     return None
 
 
+def _waits_for_a_gpu_too_long(container: Container, sighting: Sighting, limits: LifeLimits) -> bool:
+    return (
+        sighting.stage == "waiting"
+        and not container.was_ready
+        and not container.server_lives
+        and (container.start_seconds or 0.0) >= limits.gpu_wait_seconds_max
+    )
+
+
+def _wished_to_stop(container: Container) -> Step:
+    return Step(
+        act=Act.STOP,
+        reason=f"an operator's wish: {container.wish}",
+        even_busy=container.wish == "stop",
+    )
+
+
+def _ended_early(sighting: Sighting) -> Step:
+    reason = f"it ended before it was ready{sighting.detail}"
+    return Step(act=Act.FAIL, reason=reason, even_busy=True)
+
+
 def _ready(container: Container, sighting: Sighting, limits: LifeLimits) -> Step | None:
     if container.wish == "stop" or (container.wish is not None and not container.server_lives):
-        return Step(act=Act.STOP, reason=f"an operator's wish: {container.wish}")
+        return _wished_to_stop(container)
     if container.server_status == "inactive":
         return _gone(container, sighting, limits, f"{container.server_id} has left")
     if sighting.exited:
-        return Step(act=Act.FAIL, reason=f"it ended by itself{sighting.detail}")
+        return Step(act=Act.FAIL, reason=f"it ended by itself{sighting.detail}", even_busy=True)
     if container.server_status in {None, "lost"}:
         return _silent(container, sighting, limits)
     return _attended(container)
@@ -170,11 +210,12 @@ def _silent(container: Container, sighting: Sighting, limits: LifeLimits) -> Ste
 
 def _draining(container: Container, sighting: Sighting, limits: LifeLimits) -> Step | None:
     if container.wish == "stop":
-        return Step(act=Act.STOP, reason="an operator's wish: stop")
+        return _wished_to_stop(container)
     if container.server_status == "inactive":
         return _gone(container, sighting, limits, "drained: its worker has left")
     if sighting.exited or not container.server_lives:
-        return Step(act=Act.STOP, reason="drained: its worker is gone")
+        reason = "drained: its worker is gone"
+        return Step(act=Act.STOP, reason=reason, even_busy=sighting.exited)
     if container.server_status != "draining" and not container.held:
         return Step(act=Act.DRAIN, reason="its worker registered anew while it drained")
     settled = not container.held and container.state_seconds >= limits.settle_seconds

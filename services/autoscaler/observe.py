@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autoscaler.container import Container
-from autoscaler.ledger import Row
+from autoscaler.ledger import Row, Spending
+from autoscaler.offers import Choice
 from autoscaler.policies import POLICIES
 from autoscaler.scaling_file import PoolScaling
 from autoscaler.state import Decision, PoolState, Waiting
@@ -36,9 +37,12 @@ def state_of(
     *,
     policy: str,
     can_start: bool,
-    spent_usd: float | None,
+    choice: Choice,
+    spending: Spending | None,
 ) -> PoolState:
-    """The state of one pool. Another policy's memory is not this one's."""
+    """The state of one pool; `spending` is all pools' together. Another policy's memory is not
+    this one's.
+    """
     return PoolState(
         pool=row["name"],
         waiting=() if row["paused"] else tuple(Waiting(**task) for task in row["waiting"]),
@@ -48,9 +52,12 @@ def state_of(
         other_free_slots=row["other_free_slots"],
         paused=row["paused"],
         can_start=can_start,
-        failures=row["failures"],
-        failed_seconds_ago=row["failed_seconds_ago"],
-        spent_usd=spent_usd,
+        failures=choice.failures,
+        failed_seconds_ago=choice.failed_seconds_ago,
+        refusal=choice.refusal,
+        spent_usd=None if spending is None else spending.spent_usd,
+        usd_per_hour=0.0 if spending is None else spending.usd_per_hour,
+        start_usd_per_hour=0.0 if choice.offer is None else choice.offer.usd_per_hour,
         memory=row["memory"] if row["decided_by"] == policy else {},
     )
 
@@ -70,7 +77,10 @@ def inputs_of(state: PoolState, decision: Decision, scaling: PoolScaling) -> Map
         "other_free_slots": state.other_free_slots,
         "paused": state.paused,
         "failures": state.failures,
+        "refusal": state.refusal,
         "spent_usd": state.spent_usd,
+        "usd_per_hour": state.usd_per_hour,
+        "start_usd_per_hour": state.start_usd_per_hour,
         "spare": list(decision.spare),
         "waited_for_task_id": decision.waited_for,
         "held": decision.held,

@@ -57,15 +57,18 @@ Duration = Annotated[NonNegativeFloat, BeforeValidator(parse_duration)]
 
 
 class Budget(BaseModel):
-    """Caps on what a calendar month (UTC) may cost, in US dollars, all pools together.
+    """Caps on what a calendar month (UTC) and an hour may cost, in US dollars, all pools together.
 
-    Above the soft cap only critical tasks start containers, above the hard cap nothing does.
+    Above the soft cap only critical tasks start containers, above the others nothing does. With
+    `alert_only` nothing is held: the decision's reason says which cap it passed.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     soft_usd_per_month: PositiveFloat | None = None
     hard_usd_per_month: PositiveFloat | None = None
+    usd_per_hour_max: PositiveFloat | None = None
+    alert_only: bool = False
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -73,6 +76,20 @@ class Budget(BaseModel):
         if soft is not None and hard is not None and soft > hard:
             raise ValueError(f"soft_usd_per_month {soft:g} is above hard_usd_per_month {hard:g}")
         return self
+
+
+class Offer(BaseModel):
+    """What a pool's containers may be: who runs them, on which GPU, where, and whether they may be
+    taken away (spot). Words are the provider's. Without a price the catalogue's is taken.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    provider: str | None = None  # None: the pool's
+    gpu: str | None = None
+    region: str | None = None
+    spot: bool = False
+    price_usd_per_hour: float | None = Field(None, ge=0, allow_inf_nan=False)
 
 
 class PoolScaling(BaseModel):
@@ -98,6 +115,8 @@ class PoolScaling(BaseModel):
     provider: str | None = None  # None: the setting REVEILLE_PROVIDER
     gpu: str | None = None
     price_usd_per_hour: float = Field(0.5, ge=0, allow_inf_nan=False)
+    offers: tuple[Offer, ...] = ()  # in order of preference, in place of the gpu and price above
+    gpu_wait_timeout: Duration = 120.0  # no GPU for so long: the next offer is tried
     failure_backoff: Duration = 30.0  # doubles with each container that fails in a row …
     failure_backoff_max: Duration = 600.0  # … up to this
     budget: Budget = Field(Budget(), exclude=True)

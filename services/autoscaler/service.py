@@ -7,13 +7,14 @@ from contextlib import suppress
 
 import structlog
 
+from autoscaler.catalogue import Catalogue, providers_of
 from autoscaler.conductor import Conductor
 from autoscaler.config import AutoscalerSettings
 from autoscaler.container import Container
 from autoscaler.decisions import Decisions
 from autoscaler.fleet import Fleet
 from autoscaler.leader import Leader
-from autoscaler.ledger import Ledger, Row
+from autoscaler.ledger import Ledger, Row, Spending
 from autoscaler.operations import Operations
 from autoscaler.provider import Provider
 from autoscaler.providers import PROVIDERS
@@ -54,6 +55,9 @@ class Autoscaler(Service):
         self.ledger = Ledger(self.pool)
         self.leader = Leader(self.notifier, self.ledger, settings.holder)
         self.operations = Operations(self._news.set)
+        self.catalogue = Catalogue(
+            self.ledger, self.providers, refresh_seconds=settings.price_seconds_max
+        )
         self.fleet = Fleet(
             settings,
             self.scaling,
@@ -61,14 +65,9 @@ class Autoscaler(Service):
             providers=self.providers,
             operations=self.operations,
             conductor=Conductor(self.ledger, self.operations, self.providers, self.telemetry),
+            catalogue=self.catalogue,
         )
-        self.decisions = Decisions(
-            settings,
-            self.scaling,
-            self.ledger,
-            provider_of=self.fleet.provider_of,
-            can_start=lambda name: self.providers[name].can_start,
-        )
+        self.decisions = Decisions(settings, self.scaling, self.ledger, self.catalogue)
         budget = next(iter(self.scaling.values())).budget  # one for all pools
         self._gauges = SpendingGauges(self.telemetry.metrics, budget)
         for channel in (Channel.TASK_READY, Channel.SERVER_CHANGED, Channel.SCALING_CHANGED):
@@ -77,7 +76,7 @@ class Autoscaler(Service):
 
     def _open_providers(self) -> None:
         settings = self.scaler_settings
-        names = {settings.provider} | {s.provider for s in self.scaling.values() if s.provider}
+        names = providers_of(list(self.scaling.values()), settings.provider)
         for name in sorted(names - self.providers.keys()):
             if name not in PROVIDERS:
                 known = ", ".join(sorted(PROVIDERS))
@@ -102,7 +101,7 @@ class Autoscaler(Service):
         """What there is to do now; seconds until the next round, if nothing is heard."""
         if not await self.leader.try_to_lead():
             return self.scaler_settings.standby_seconds
-        await self.fleet.list_providers()
+        await asyncio.gather(self.fleet.list_providers(), self.catalogue.refresh())
         for _ in range(PASSES_MAX):
             pools, containers = await self.ledger.look()
             if not all(row["leading"] for row in pools):
@@ -119,16 +118,25 @@ class Autoscaler(Service):
         """One look's worth of steps and decisions: whether rows changed, and the next pause."""
         if await self.fleet.attend(pools, containers):
             return True, 0.0
-        spending = await self.ledger.look_spending()
-        self._gauges.note(spending)
-        spent_usd = sum(pool.spent_usd for pool in spending.values())
+        spending = await self._look_spending()
+        failures = await self.ledger.look_failures()
         moved, pauses = False, [self._pause(pools, containers)]
         for row in pools:
             own = [c for c in containers if c.pool == row["name"]]
-            changed, again_seconds = await self.decisions.make(row, own, spent_usd)
-            moved |= changed
+            changed, again_seconds = await self.decisions.make(row, own, spending, failures)
+            if changed:  # what one pool has begun, the next one's budget knows of
+                moved, spending = True, await self._look_spending()
             pauses.append(again_seconds)
         return moved, min(pauses)
+
+    async def _look_spending(self) -> Spending:
+        """All pools' together."""
+        pools = await self.ledger.look_spending()
+        self._gauges.note(pools)
+        return Spending(
+            spent_usd=sum(pool.spent_usd for pool in pools.values()),
+            usd_per_hour=sum(pool.usd_per_hour for pool in pools.values()),
+        )
 
     # Rest
 

@@ -20,6 +20,9 @@ async def report_start(
         intended_at=row["intended_at"],
         creating_at=row["creating_at"],
         booting_at=row["booting_at"],
+        gpu_at=row["gpu_at"],
+        image_at=row["image_at"],
+        registered_at=row["registered_at"],
         ended_at=row["ready_at"] or row["ended_at"],
         error=error,
     )

@@ -45,7 +45,9 @@ class PoolState:
     `other_servers` are live servers that serve it and are nobody's container here (a dedicated
     machine). `service_seconds` is how long a task of each type takes, as far as it was measured.
     `failures` counts containers that failed in a row, `failed_seconds_ago` is the age of
-    the last. `spent_usd` is this calendar month's, None when it is not known.
+    the last. `refusal` says why none of the pool's offers can be had. `spent_usd` is what all pools
+    cost this calendar month, None when it is not known; `usd_per_hour` what all their containers
+    cost now, `start_usd_per_hour` what one more would.
     """
 
     pool: str
@@ -59,7 +61,10 @@ class PoolState:
     can_start: bool = True
     failures: int = 0
     failed_seconds_ago: float | None = None
+    refusal: str = ""
     spent_usd: float | None = 0.0
+    usd_per_hour: float = 0.0
+    start_usd_per_hour: float = 0.0
     memory: Mapping[str, Any] = field(default_factory=dict)
 
     @property

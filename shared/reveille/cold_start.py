@@ -24,7 +24,9 @@ _TRACER = trace.get_tracer(semconv.SCOPE)
 class ColdStart:
     """How a container came up: when each phase began, by the database's clock.
 
-    `ended_at` is when it was ready, or when it failed with `error`.
+    `gpu_at`: its provider had a GPU for it and fetched its image; `image_at`: that was there and it
+    began to start; `registered_at`: its worker registered and began to load its model. `ended_at`
+    is when it was ready, or when it failed with `error`.
     """
 
     container: str
@@ -33,14 +35,23 @@ class ColdStart:
     intended_at: datetime
     creating_at: datetime | None = None
     booting_at: datetime | None = None
+    gpu_at: datetime | None = None
+    image_at: datetime | None = None
+    registered_at: datetime | None = None
     ended_at: datetime
     error: str | None = None
 
     def phases(self) -> list[tuple[str, datetime, datetime]]:
         """(name, from, to) of each phase that was reached, in order and without gaps."""
-        begun = [("intended", self.intended_at)]
-        begun += [("creating", self.creating_at)] if self.creating_at else []
-        begun += [("booting", self.booting_at)] if self.booting_at else []
+        reached = (
+            ("intended", self.intended_at),
+            ("creating", self.creating_at),
+            ("waiting" if self.gpu_at else "booting", self.booting_at),
+            ("pulling", self.gpu_at),
+            ("starting", self.image_at),
+            ("loading", self.registered_at),
+        )
+        begun = [(name, at) for name, at in reached if at is not None]
         ends = [at for _, at in begun[1:]] + [self.ended_at]
         return [(name, at, max(at, end)) for (name, at), end in zip(begun, ends, strict=True)]
 

@@ -252,26 +252,27 @@ async def test_autoscaler_leads_and_moves_containers_under_its_role(database: Da
 
         await run("lead", "autoscaler", "me")
         await run("look_pools", "autoscaler", 1, 5)
+        offer = ("H100", "north", True, 1.5)
         (made,) = await run(
-            "intend_container",
-            "autoscaler",
-            1,
-            "c-text-0",
-            "text",
-            0,
-            "process",
-            "why",
-            None,
-            None,
-            0.0,
+            *("intend_container", "autoscaler", 1, "c-text-0", "text", 0, "process", "why", None),
+            *offer,
         )
-        await run("begin_container", "autoscaler", 1, made["id"], "process", None, 0.0)
+        await run("begin_container", "autoscaler", 1, made["id"], "process", *offer)
         await run(
             *("move_container", "autoscaler", 1, made["id"], ["creating"]),
-            *("booting", "why", "ref", None, None),
+            *("booting", "why", "ref", None, None, None),
         )
         await run("add_decision", "autoscaler", 1, "text", "marginal", 0, 1, "why", {}, {})
-        for name in ("look_containers", "look_spending"):
+        await run("note_stages", "autoscaler", 1, [made["id"]], [True], [True], [False])
+        await run("end_container", "autoscaler", 1, made["id"], ["booting"], "s", False)
+        for price in (2.0, 3.0):
+            await run(
+                *("keep_prices", "autoscaler", 1, "process"),
+                *(["H100"], ["north"], [False], [price]),
+            )
+        (listed,) = await run("look_prices")
+        assert listed["usd_per_hour"] == 3.0
+        for name in ("look_containers", "look_spending", "look_failures"):
             await run(name)
         await run("look_strays", ["c-text-0"])
         await run("waiting_task", 1)
@@ -279,18 +280,8 @@ async def test_autoscaler_leads_and_moves_containers_under_its_role(database: Da
         await run("drain_container", "autoscaler", 1, made["id"], "why", "x", False)
         await run("revive_container", "autoscaler", 1, made["id"], "why", "x")
         await run(
-            "adopt_container",
-            "autoscaler",
-            1,
-            "c-text-1",
-            "text",
-            1,
-            "process",
-            "ref",
-            "s",
-            now,
-            None,
-            0.0,
+            *("adopt_container", "autoscaler", 1, "c-text-1", "text", 1, "process", "ref", "s"),
+            *(now, *offer),
         )
 
     assert await database.fetchval("SELECT count(*) FROM containers") == 2

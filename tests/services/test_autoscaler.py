@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from autoscaler.config import AutoscalerSettings
+from autoscaler.offers import PricedOffer
 from autoscaler.provider import ContainerSpec, ProviderContainer, ProviderError
 from autoscaler.providers import launch
 from autoscaler.providers.process import ProcessProvider
@@ -536,10 +537,8 @@ async def test_one_of_two_autoscalers_leads_and_the_other_takes_over(database: D
         await second.settle()
         assert await second.containers() == [("reveille-text-0", "booting")]
         assert not first.scaler.leader.leads
-        intent = {"slot": 1, "reason": "", "waited_for": None, "gpu": None}
-        assert not await first.scaler.ledger.intend(
-            "reveille-text-1", pool="text", provider="x", price_usd_per_hour=1.0, **intent
-        )
+        intent = {"slot": 1, "reason": "", "waited_for": None, "offer": PricedOffer(provider="x")}
+        assert not await first.scaler.ledger.intend("reveille-text-1", pool="text", **intent)
 
 
 async def test_deposed_leader_notices_at_its_next_look(world: World) -> None:
@@ -598,10 +597,13 @@ async def test_cold_start_is_drawn_in_the_trace_of_the_task_that_waited(
             "container cold start",
             "container intended",
             "container creating",
-            "container booting",
+            "container waiting",
+            "container pulling",
+            "container starting",
+            "container loading",
         }
         text = world.scaler.telemetry.metrics_text().decode()
-        assert 'reveille_container_start_seconds_count{phase="booting",pool="text"} 1.0' in text
+        assert 'reveille_container_start_seconds_count{phase="loading",pool="text"} 1.0' in text
 
 
 STAND_IN = textwrap.dedent("""

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoscaler.decide import backoff_seconds, decide
+from autoscaler.decide import decide
+from autoscaler.offers import backoff_seconds
 from autoscaler.scaling_file import Budget, PoolScaling
 from autoscaler.state import PoolState, Replica, Waiting
 

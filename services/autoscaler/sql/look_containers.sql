@@ -10,6 +10,7 @@ SELECT c.id AS container_id, c.name, c.pool, c.slot, c.provider, c.state, c.wish
     extract(epoch FROM clock.now - c.state_changed_at)::double precision AS state_seconds,
     extract(epoch FROM clock.now - c.intended_at)::double precision AS age_seconds,
     extract(epoch FROM clock.now - c.creating_at)::double precision AS start_seconds,
+    (c.gpu_at IS NOT NULL)::integer + (c.image_at IS NOT NULL)::integer + (c.registered_at IS NOT NULL)::integer AS stages_noted,
     c.ready_at IS NOT NULL AS was_ready, c.idle_since IS NOT NULL AS idle_noted,
     coalesce(extract(epoch FROM clock.now - greatest(c.ready_at, c.idle_since, recent.completed_at)), 0)::double precision AS idle_seconds,
     s.id AS server_id, s.status AS server_status, extract(epoch FROM clock.now - s.updated_at)::double precision AS server_seconds,
