@@ -90,14 +90,24 @@ class Access:
             _refuse_foreign_page(request)
         token = _token(request, form=form)
         scopes = self.scopes(token) if token else None
-        client = _digest(token).hex() if token and scopes is not None else str(request.remote)
+        self._count(_digest(token).hex() if token and scopes is not None else str(request.remote))
+        if self._tokens:
+            _check(scopes, scope)
+
+    def log_in(self, request: web.Request, token: str) -> frozenset[Scope] | None:
+        """What a token typed into a form may do, None for an unknown one. Raises Refusal 403 and
+        429: guesses count for the address like requests.
+        """
+        _refuse_foreign_page(request)
+        self._count(str(request.remote))
+        return self.scopes(token)
+
+    def _count(self, client: str) -> None:
         wait_seconds = self._limit.take(client)
         if wait_seconds:
             raise Refusal(
                 429, "Too many requests.", headers={"Retry-After": str(int(wait_seconds) + 1)}
             )
-        if self._tokens:
-            _check(scopes, scope)
 
     def granted(self, request: web.Request) -> frozenset[Scope]:
         """What a page's visitor may do: everything where no token is configured."""

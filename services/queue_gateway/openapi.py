@@ -22,7 +22,7 @@ _USUAL_REFUSALS = {
 }
 _REFUSALS = {
     404: "no such thing",
-    408: "the upload took too long",
+    408: "the body took too long to arrive",
     409: "the present state does not allow it",
     413: "too large",
     415: "not the media type that is asked for",
@@ -130,6 +130,7 @@ def _refusals(route: Route[Any, Any], refs: Refs) -> dict[str, Any]:
     meanings = {**_USUAL_REFUSALS, **{status: _REFUSALS[status] for status in route.refuses}}
     if route.takes_body:
         meanings[400] = "not JSON"
+        meanings[408] = _REFUSALS[408]
         meanings[413] = _REFUSALS[413]
         meanings[415] = _REFUSALS[415]
     if route.scope is None:

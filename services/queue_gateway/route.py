@@ -5,6 +5,7 @@ its handler stand, in this order: the span and the histogram, the token, the par
 as pydantic models. Handlers return models.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from reveille.tracing import request_span
 Method = Literal["GET", "POST", "PATCH"]
 JSON = "application/json"
 EVENTS = "text/event-stream"
+BODY_SECONDS_MAX = 30.0  # for a JSON body of 1 MB at most; uploads have a limit of their own
 
 
 P = TypeVar("P", bound=Params)
@@ -149,7 +151,11 @@ def _params(route: Route[Any, Any], request: web.Request) -> Params:
 
 
 async def _body(route: Route[Any, Any], request: web.Request) -> BaseModel:
-    text = await request.read()
+    try:
+        async with asyncio.timeout(BODY_SECONDS_MAX):
+            text = await request.read()
+    except TimeoutError:
+        raise Refusal(408, f"The body did not arrive within {BODY_SECONDS_MAX:g} s.") from None
     if text and request.content_type != JSON:
         raise Refusal(415, f"Send {JSON}, not {request.content_type}.")
     try:

@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import suppress
 
+import structlog
 from aiohttp import web
 
 from queue_gateway.access import Access, RateLimit, parse_tokens
@@ -12,6 +13,7 @@ from queue_gateway.changes import Changes
 from queue_gateway.config import GatewaySettings
 from queue_gateway.desk import Desk
 from queue_gateway.doorbell import Doorbell
+from queue_gateway.headers import add_headers
 from queue_gateway.openapi import openapi
 from queue_gateway.route import bind
 from queue_gateway.routes import ROUTES
@@ -24,6 +26,10 @@ from reveille.notifier import SecondLooks
 from reveille.settings import DocumentSettings, load
 from reveille.store import Store as TaskStore
 from reveille.telemetry import Telemetry
+
+log = structlog.get_logger(__name__)
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Gateway(Service):
@@ -57,6 +63,8 @@ class Gateway(Service):
         documents = Documents.configured(load(DocumentSettings), TaskStore(self.pool).load_document)
         self._pictures = Pictures(documents)
         add_board(self.application, self.desk, self._pictures, document)
+        self.application.on_response_prepare.append(add_headers)
+        self._warn_when_open()
 
     async def close(self) -> None:
         """End the render children."""
@@ -94,6 +102,11 @@ class Gateway(Service):
             ready=self.ready,
             documents_are_ours=bool(await store.value("documents_are_ours")),
         )
+
+    def _warn_when_open(self) -> None:
+        host = self.settings.http_host
+        if not self.settings.api_tokens.get_secret_value() and host not in LOOPBACK:
+            log.warning("open_to_everybody", http_host=host, advice="set REVEILLE_API_TOKENS")
 
     async def _on_connect(self) -> None:
         await self.desk.changes.on_connect()

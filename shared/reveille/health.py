@@ -22,6 +22,7 @@ Checks = Callable[[], Awaitable[Mapping[str, str]]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 PROBLEM_CONTENT_TYPE = "application/problem+json"
+HEAD_SECONDS_MAX = 20.0
 
 
 def problem(status: int, title: str, detail: str = "", **extra: Any) -> web.Response:
@@ -76,25 +77,62 @@ def health_routes(*, telemetry: Telemetry, ready: Checks) -> list[web.RouteDef]:
 
 
 class HttpServer:
-    """An aiohttp application on one address; port 0 takes a free one, `url` says which."""
+    """An aiohttp application on one address; port 0 takes a free one, `url` says which.
 
-    def __init__(self, application: web.Application, *, host: str, port: int) -> None:
+    Request lines and headers have aiohttp's limits (8 kB a line). It waits without end for the
+    first request of a connection, so whoever opens many and says little would use up the
+    descriptors: a connection without a whole request head after `head_seconds_max` is cut here.
+    Later requests on it are under aiohttp's keep-alive limit (75 s).
+    """
+
+    def __init__(
+        self,
+        application: web.Application,
+        *,
+        host: str,
+        port: int,
+        head_seconds_max: float = HEAD_SECONDS_MAX,
+    ) -> None:
+        application.middlewares.insert(0, self._note_request)
         self._runner = web.AppRunner(
             application, access_log=None, handle_signals=False, shutdown_timeout=5
         )
         self._host = host
         self._port = port
+        self._head_seconds_max = head_seconds_max
+        self._server: asyncio.Server | None = None
+        self._silent: set[asyncio.Protocol] = set()  # no request yet, and not cut yet
 
     async def start(self) -> None:
         """Bind and serve. Raises OSError when the port is taken."""
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._port)
-        await site.start()
-        self._port = self._runner.addresses[0][1]
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._connected, self._host, self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Close what is open."""
+        if self._server is not None:
+            self._server.close()
         await self._runner.cleanup()
+
+    def _connected(self) -> asyncio.Protocol:
+        server = self._runner.server
+        assert server is not None  # noqa: S101 - `start` has set it up
+        connection = server()
+        self._silent.add(connection)
+        asyncio.get_running_loop().call_later(self._head_seconds_max, self._cut, connection)
+        return connection
+
+    def _cut(self, connection: web.RequestHandler) -> None:
+        if connection in self._silent:
+            self._silent.discard(connection)
+            connection.force_close()
+
+    @web.middleware
+    async def _note_request(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self._silent.discard(request.protocol)
+        return await handler(request)
 
     @property
     def url(self) -> str:

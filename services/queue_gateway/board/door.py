@@ -108,7 +108,12 @@ def add_login(application: web.Application, desk: Desk) -> None:
 
     async def enter(request: web.Request) -> web.Response:
         token = str((await request.post()).get("token", ""))
-        scopes = desk.access.scopes(token)
+        try:
+            scopes = desk.access.log_in(request, token)
+        except Refusal as refusal:
+            refused = page("refusal.html", refusal.status, refusal=refusal)
+            refused.headers.update(refusal.headers)
+            return refused
         if scopes is None or "read" not in scopes:
             return page("login.html", 401, wrong=True)
         response = web.Response(status=303, headers={"Location": "/"})
