@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
+from autoscaler.docker_settings import DockerSettings
 from autoscaler.lifespan import LifeLimits
 from autoscaler.scaling_file import PoolScaling, read_scaling
 from reveille.settings import Settings
 
 
-class AutoscalerSettings(Settings):
+class AutoscalerSettings(DockerSettings, Settings):
     """What the autoscaler adds. The settings below `scaling_file` override it for every pool."""
 
     scaling_file: Path | None = Field(None, description="YAML; unset: the requirements' numbers")
@@ -29,7 +30,7 @@ class AutoscalerSettings(Settings):
     )
     budget_alert_only: bool | None = Field(None, description="hold nothing, say so")
 
-    provider: Literal["process", "static"] = "process"
+    provider: Literal["docker", "process", "static"] = "process"
     container_prefix: str = Field(
         "reveille",
         pattern=r"^[a-z][a-z0-9-]{0,30}$",

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
+from tests.providers.docker_world import fake_docker_world, real_docker_world
 from tests.providers.process_world import process_world
 from tests.providers.world import ProviderWorld
 
@@ -20,6 +21,8 @@ from reveille.testing import eventually
 # this machine calls pytest.skip with the reason.
 WORLDS: Mapping[str, Callable[[Path], AbstractAsyncContextManager[ProviderWorld]]] = {
     "process": process_world,
+    "docker": fake_docker_world,
+    "docker-engine": real_docker_world,
 }
 
 NAME = "reveille-text-0"

@@ -1,9 +1,11 @@
 """Providers by name. Adding one is a module, a line here and a word in config.py."""
 
+import os
 from collections.abc import Callable, Mapping
 
 from autoscaler.config import AutoscalerSettings
 from autoscaler.provider import Provider
+from autoscaler.providers.docker import DockerProvider
 from autoscaler.providers.process import ProcessProvider
 from autoscaler.providers.static import StaticProvider
 
@@ -16,11 +18,21 @@ def _process(settings: AutoscalerSettings) -> Provider:
     )
 
 
+def _docker(settings: AutoscalerSettings) -> Provider:
+    return DockerProvider(
+        settings,
+        prefix=settings.container_prefix,
+        surroundings=os.environ,
+        grace_seconds=settings.grace_seconds,
+    )
+
+
 def _static(_: AutoscalerSettings) -> Provider:
     return StaticProvider()
 
 
 PROVIDERS: Mapping[str, Callable[[AutoscalerSettings], Provider]] = {
+    "docker": _docker,
     "process": _process,
     "static": _static,
 }
