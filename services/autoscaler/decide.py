@@ -1,13 +1,14 @@
 """The decision: the pool's policy, then the guards that hold whatever the policy says.
 
-Never below the minimum, never above the maximum, nothing started in a paused pool, by a provider
-that starts nothing or without an offer, too soon after failures, or beyond the budget. Pure, like
-the policies.
+Never below the minimum or what the hours ask for (floor.py), never above the maximum, nothing
+started in a paused pool, by a provider that starts nothing or without an offer, too soon after
+failures, or beyond the budget. Pure, like the policies.
 """
 
 from dataclasses import replace
 
 from autoscaler.budget import over_budget
+from autoscaler.floor import Floor, floor_of
 from autoscaler.offers import backoff_seconds
 from autoscaler.policies import require_policy
 from autoscaler.scaling_file import PoolScaling
@@ -17,7 +18,12 @@ from autoscaler.state import Decision, PoolState
 def decide(state: PoolState, now: float, config: PoolScaling) -> Decision:
     """How many replicas the pool should have. `now` is the database's clock in seconds."""
     have = len(state.present)
+    floor = floor_of(now, config)
+    if floor.replicas > config.min_replicas:
+        config = config.model_copy(update={"min_replicas": floor.replicas})
     decision = _within_bounds(require_policy(config.policy)(state, now, config), have, config)
+    if floor.changes_in_seconds is not None:
+        decision = _told_hours(decision, floor, floor.changes_in_seconds)
     if decision.wanted <= have:
         return decision
     refusal = _refusal(state, decision, config)
@@ -32,6 +38,17 @@ def decide(state: PoolState, now: float, config: PoolScaling) -> Decision:
         memory=decision.memory if decision.memory_if_held is None else decision.memory_if_held,
         look_again_seconds=again_seconds,
         held=words,
+    )
+
+
+def _told_hours(decision: Decision, floor: Floor, changes: float) -> Decision:
+    """The decision with the hours' reason, and looked at again when the floor may change."""
+    again = decision.look_again_seconds
+    asked = bool(floor.reason) and decision.reason == f"the minimum is {floor.replicas}"
+    return replace(
+        decision,
+        reason=floor.reason if asked else decision.reason,
+        look_again_seconds=changes if again is None else min(again, changes),
     )
 
 

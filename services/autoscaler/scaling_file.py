@@ -17,7 +17,8 @@ import re
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import (
@@ -54,6 +55,62 @@ def parse_duration(value: Any) -> float:
 
 
 Duration = Annotated[NonNegativeFloat, BeforeValidator(parse_duration)]
+
+
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
+
+
+class WarmHours(BaseModel):
+    """Hours in which `replicas` are kept warm: `{days: [mon, tue], begins: "08:00", ends: "20:00"}`.
+    They go past midnight if they end before they begin.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    days: tuple[Day, ...] = DAYS[:5]
+    begins: str = Field(pattern=_CLOCK.pattern)
+    ends: str = Field(pattern=_CLOCK.pattern)
+    replicas: int = Field(1, ge=1)
+    timezone: str = "UTC"
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.begins == self.ends:
+            raise ValueError(f"the hours begin and end at {self.begins}")
+        if _CLOCK.fullmatch(self.begins) is None or _CLOCK.fullmatch(self.ends) is None:
+            raise ValueError("begins and ends are times such as 08:00")
+        try:
+            ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"unknown time zone {self.timezone!r}") from None
+        return self
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone in which the hours are meant."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def weekdays(self) -> frozenset[int]:
+        """Monday is 0."""
+        return frozenset(DAYS.index(day) for day in self.days)
+
+    @property
+    def begin_minute(self) -> int:
+        """Of the day."""
+        return _minute(self.begins)
+
+    @property
+    def end_minute(self) -> int:
+        """Of the day; midnight is its last."""
+        return _minute(self.ends) or 24 * 60
+
+
+def _minute(clock: str) -> int:
+    hours, minutes = clock.split(":")
+    return int(hours) * 60 + int(minutes)
 
 
 class Budget(BaseModel):
@@ -112,6 +169,7 @@ class PoolScaling(BaseModel):
     wait_goal: Duration = 300.0  # marginal: what no task should wait longer than
     cold_start: Duration = 120.0  # marginal: expected until one was measured
     service_time: Duration = 60.0  # marginal: of a task whose type was not measured
+    warm_hours: tuple[WarmHours, ...] = ()  # kept warm then, whatever the policy says
     provider: str | None = None  # None: the setting REVEILLE_PROVIDER
     gpu: str | None = None
     price_usd_per_hour: float = Field(0.5, ge=0, allow_inf_nan=False)
@@ -129,6 +187,11 @@ class PoolScaling(BaseModel):
             )
         if self.startup_timeout <= 0:
             raise ValueError("startup_timeout must be more than 0")
+        for hours in self.warm_hours:
+            if hours.replicas > self.max_replicas:
+                raise ValueError(
+                    f"warm_hours want {hours.replicas} replicas, max_replicas is {self.max_replicas}"
+                )
         require_policy(self.policy)
         return self
 
