@@ -8,7 +8,7 @@ DECK ?=
 SEEDS ?= 5
 FIRST_SEED ?= 1
 
-.PHONY: help demo up test chaos check format bench schema-dump screenshots clean
+.PHONY: help demo up test chaos check format schema-dump screenshots clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
