@@ -1,4 +1,4 @@
-"""Make the README's picture of the board: the whole system, one deck, headless Chromium.
+"""Make the README's pictures of the board: the whole system, one deck, headless Chromium.
 
 Needs a `chromium` on the PATH; run it with `make screenshots`.
 """
@@ -16,7 +16,8 @@ from reveille.cli.operate import enqueue, store_document
 from reveille.database import connect
 from reveille.stack import Stack, StackOptions
 
-PICTURE = Path(__file__).parent / "images" / "board.png"
+IMAGES = Path(__file__).parent / "images"
+PICTURES = {"board.png": "/", "document.png": "/documents/1"}
 CHROMIUM = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -38,15 +39,17 @@ async def process_a_deck(dsn: str) -> None:
 
 
 def main() -> None:
-    """Overwrite the picture."""
+    """Overwrite the pictures."""
     browser = shutil.which("chromium")
     if browser is None:
         sys.exit("chromium is not installed")
-    PICTURE.parent.mkdir(exist_ok=True)
+    IMAGES.mkdir(exist_ok=True)
     with Stack(StackOptions(), report=print) as stack, tempfile.TemporaryDirectory() as profile:
         asyncio.run(process_a_deck(stack.dsn))
-        options = [*CHROMIUM, f"--user-data-dir={profile}", f"--screenshot={PICTURE}"]
-        subprocess.run([browser, *options, f"{stack.gateway_url}/"], check=True, timeout=60)  # noqa: S603
+        for name, path in PICTURES.items():
+            shot = (f"--user-data-dir={profile}", f"--screenshot={IMAGES / name}")
+            command = [browser, *CHROMIUM, *shot, f"{stack.gateway_url}{path}"]
+            subprocess.run(command, check=True, timeout=60)  # noqa: S603 - ours
 
 
 if __name__ == "__main__":
