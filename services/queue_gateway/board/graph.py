@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from queue_gateway.task_view import TaskSummary
 from queue_gateway.tasks import Edge
 
-NODE_WIDTH, NODE_HEIGHT = 264, 44  # the longest name of a task type fits
+NODE_WIDTH, NODE_HEIGHT = 264, 44  # as in document.html; the longest name of a task type fits
 GAP_X, GAP_Y = 64, 12
 MARGIN = 2
 NODES_MAX = 60  # more is no picture
