@@ -4,17 +4,13 @@ The lock says who may act and goes with the connection; the epoch makes a leader
 lost the lock and does not know it yet.
 """
 
-from zlib import crc32
-
 import structlog
 
-from autoscaler.ledger import LEADER_NAME, Ledger
-from reveille.channels import LEADER_SPACE
+from autoscaler.ledger import Ledger
+from reveille.channels import LEADER_KEY, LEADER_SPACE
 from reveille.notifier import Notifier
 
 log = structlog.get_logger(__name__)
-
-LOCK_KEY = crc32(LEADER_NAME.encode()) & 0x7FFF_FFFF
 
 
 class Leader:
@@ -43,7 +39,7 @@ class Leader:
         if not self._notifier.ready.is_set():
             return False
         if not self._locked:
-            self._locked = await self._notifier.try_lock(LEADER_SPACE, LOCK_KEY)
+            self._locked = await self._notifier.try_lock(LEADER_SPACE, LEADER_KEY)
         if self._locked:
             epoch = await self._ledger.lead(self._holder)
             self._leads = True

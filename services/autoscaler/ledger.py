@@ -12,11 +12,11 @@ from autoscaler.offers import Failures, PricedOffer, PriceKey
 from autoscaler.provider import Price, Trouble
 from autoscaler.sql import statement
 from autoscaler.state import Decision
+from reveille.channels import LEADER_NAME
 from reveille.database import Pool
 
 Row = Mapping[str, Any]
 
-LEADER_NAME = "autoscaler"
 # Enough for every policy: no pool has so many replicas that more waiting tasks would matter.
 WAITING_MAX = 500
 

@@ -3,6 +3,7 @@ rows.
 """
 
 from enum import StrEnum
+from zlib import crc32
 
 
 class Channel(StrEnum):
@@ -23,3 +24,5 @@ LOCK_LISTENING = 2
 LOCK_MIGRATOR = 3
 PRESENCE_SPACE = 5395021  # second key: processing_servers.presence_key
 LEADER_SPACE = 5395022  # second key: hash of the leader's name
+LEADER_NAME = "autoscaler"  # of the one who starts and stops containers
+LEADER_KEY = crc32(LEADER_NAME.encode()) & 0x7FFF_FFFF

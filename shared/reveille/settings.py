@@ -13,13 +13,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import uuid4
 
-from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
+from pydantic import (
+    AliasChoices,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from reveille.errors import ConfigurationError
 from reveille.logs import mask_text
 
 S = TypeVar("S", bound=BaseSettings)
+DEAD_MAN_SECONDS = 1800.0  # several of the autoscaler's longest pauses, and any restart of it
 Names = Annotated[tuple[str, ...], NoDecode]  # comma-separated in the environment
 
 
@@ -96,6 +105,11 @@ class WorkerSettings(Settings):
         description="row of processing_servers; one per process",
     )
     container_id: str | None = None
+    dead_man_seconds: NonNegativeFloat | None = Field(
+        None,
+        description="ends after so long without a database, or without a task and an autoscaler; "
+        "unset: 1800 in a container that an autoscaler started, else never; 0: never",
+    )
     slots: PositiveInt = Field(1, le=256, description="tasks at the same time")
     heartbeat_seconds: PositiveFloat = 10.0
     lease_seconds: PositiveFloat = Field(
@@ -122,6 +136,13 @@ class WorkerSettings(Settings):
     direct_wait_seconds: PositiveFloat = Field(
         60.0, description="how long a direct HTTP call waits for a free slot"
     )
+
+    @property
+    def lonely_seconds_max(self) -> float | None:
+        """After how long the dead-man switch ends this worker; None: it has none."""
+        if self.dead_man_seconds is None:
+            return None if self.container_id is None else DEAD_MAN_SECONDS
+        return self.dead_man_seconds or None
 
 
 def shown(settings: BaseSettings) -> str:

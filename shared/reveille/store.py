@@ -12,11 +12,14 @@ from typing import Any
 
 import asyncpg
 
+from reveille.channels import LEADER_KEY, LEADER_SPACE
 from reveille.database import retrying
 from reveille.outcome import Done, Outcome, Reject, Release, ResultRow, Retry
 from reveille.policy import backoff_seconds
 from reveille.sql import statement, together
 from reveille.task import Claim
+
+LOOK_LED_SECONDS_MAX = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -361,6 +364,13 @@ class Store:
         """Whether all transactions before `horizon` have ended."""
         settled: bool = await self.pool.fetchval(statement("look_settled"), horizon)
         return settled
+
+    async def is_led(self) -> bool:
+        """Whether an autoscaler leads: it holds its lock for as long as its connection lives."""
+        led: bool = await self.pool.fetchval(
+            statement("look_led"), LEADER_SPACE, LEADER_KEY, timeout=LOOK_LED_SECONDS_MAX
+        )
+        return led
 
     def connection(self) -> AbstractAsyncContextManager[asyncpg.Connection]:
         """A pooled connection, for the few who speak SQL of their own (services' own sql folders)."""

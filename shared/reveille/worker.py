@@ -20,6 +20,7 @@ from reveille.attempt import LiveContext, attempt, unexpected
 from reveille.channels import Channel
 from reveille.claim_trouble import ClaimTrouble
 from reveille.database import DATABASE_ERRORS
+from reveille.dead_man import DeadMan
 from reveille.direct import direct_routes
 from reveille.documents import Documents
 from reveille.ends import StuckEnds, is_about_an_end
@@ -115,6 +116,12 @@ class WorkerService(Service):
         self._lost_server = asyncio.Event()
         self._looks: asyncio.Task[None] | None = None
         self._announcing: asyncio.Task[None] | None = None
+        seconds = settings.lonely_seconds_max
+        self._dead_man: DeadMan | None = None
+        if seconds is not None:
+            self._dead_man = DeadMan(
+                seconds, is_busy=lambda: bool(self._running), leave=self.stopping.set
+            )
 
     def model_name(self, task_type_name: str) -> str:
         """The model that the settings name for a task type."""
@@ -122,6 +129,20 @@ class WorkerService(Service):
         return self.worker_settings.vision_model if vision else self.worker_settings.text_model
 
     # Start
+
+    async def run(self) -> None:
+        """The whole life, under the dead-man switch: a database that never answers ends it too."""
+        if self._dead_man is None:
+            await super().run()
+            return
+        watch = asyncio.create_task(self._dead_man.run(), name="dead-man switch")
+        try:
+            await super().run()
+        except DATABASE_ERRORS:
+            if self._dead_man.reason is None:
+                raise
+        finally:
+            watch.cancel()
 
     async def setup(self) -> None:
         """Listeners and routes."""
@@ -132,6 +153,8 @@ class WorkerService(Service):
             backoff_max_seconds=settings.backoff_max_seconds,
             lock_grace_seconds=settings.lock_grace_seconds,
         )
+        if self._dead_man is not None:
+            self._dead_man.ask(self.store.is_led)
         self.documents = open_documents(load(DocumentSettings), self.store)
         self.reporter = ProgressReporter(self.store, on_lost=self._lose)
         self.stuck = StuckEnds(self.store.settle, on_settled=self._ended)
@@ -428,6 +451,8 @@ class WorkerService(Service):
             asyncio.get_running_loop().call_later(IDLE_REPORT_SECONDS, self._report_idle)
 
     def _begin(self, claim: Claim) -> None:
+        if self._dead_man is not None:
+            self._dead_man.needed()
         running = Running(claim)
         self._running[claim.lease_token] = running
         running.work = asyncio.create_task(self._attempt(running), name=f"task {claim.task_id}")
