@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import structlog
 
@@ -52,12 +53,14 @@ class Fleet:
         spacing = settings.look_seconds / 2
         self._sightings = {name: Sightings(spacing_seconds=spacing) for name in providers}
         self._listings: dict[str, Sequence[ProviderContainer] | None] = {}
+        self._listed_at: dict[str, float] = {}  # monotonic: when each list was asked for
 
     async def list_providers(self) -> None:
         """Ask every provider once, all at the same time; `attend` takes the answers in."""
         await asyncio.gather(*(self._list(name) for name in self._providers))
 
     async def _list(self, name: str) -> None:
+        self._listed_at[name] = time.monotonic()
         try:
             async with asyncio.timeout(LIST_SECONDS_MAX):
                 self._listings[name] = await self._providers[name].list()
@@ -87,15 +90,26 @@ class Fleet:
     def stop_everything(self, containers: Sequence[Container]) -> None:
         """Begin to end them all, whatever they do."""
         for container in containers:
-            provider = container.provider or self.provider_of(container.pool)
+            provider = self._provider_name(container)
             self._conductor.end_now(container, provider)
 
     def _note_sightings(self, containers: Sequence[Container]) -> None:
-        """Once per list: further passes of a round see the same one."""
+        """Once per list: further passes of a round see the same one. Rows are younger than lists:
+        what was created or stopped meanwhile is told wrongly by the list.
+        """
         listings, self._listings = self._listings, {}
-        for name, listing in listings.items():
-            known = [c.name for c in containers if (c.provider or self.provider_of(c.pool)) == name]
-            self._sightings[name].note(listing, known, time.monotonic())
+        for provider, listing in listings.items():
+            known = [c.name for c in containers if self._provider_name(c) == provider]
+            since = self._listed_at[provider]
+            self._sightings[provider].note(
+                listing,
+                known,
+                time.monotonic(),
+                outdated=partial(self._operations.touched_since, moment=since),
+            )
+
+    def _provider_name(self, container: Container) -> str:
+        return container.provider or self.provider_of(container.pool)
 
     async def _take_steps(self, containers: Sequence[Container]) -> bool:
         moved = False
@@ -103,7 +117,7 @@ class Fleet:
             scaling = self._scaling.get(container.pool)
             if scaling is None or self._operations.busy(container.name):
                 continue
-            provider = container.provider or self.provider_of(container.pool)
+            provider = self._provider_name(container)
             sighting = self._sighting(container, provider)
             step = next_step(container, sighting, self._settings.life_limits(scaling))
             if step is not None:

@@ -3,7 +3,7 @@ several times before anything follows, because lists are incomplete at times.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from autoscaler.lifespan import Sighting
 from autoscaler.provider import ProviderContainer
@@ -19,16 +19,26 @@ class Sightings:
         self._listed = False
         self._misses: dict[str, int] = {}
         self._strays: dict[str, int] = {}
+        self._outdated: set[str] = set()
 
     def note(
-        self, listing: Sequence[ProviderContainer] | None, known: Iterable[str], now: float
+        self,
+        listing: Sequence[ProviderContainer] | None,
+        known: Iterable[str],
+        now: float,
+        *,
+        outdated: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """Take in a list (None: it could not be had) while `known` names have live rows."""
+        """Take in a list (None: it could not be had) while `known` names have live rows. Of
+        `outdated` names something was done while the list was made: it says nothing of those.
+        """
         self._listed = listing is not None
         if listing is None:
             return
-        self._seen = {container.name: container for container in listing}
+        self._seen = {c.name: c for c in listing if not outdated(c.name)}
         known = set(known)
+        self._outdated = {name for name in known if outdated(name)}
+        known -= self._outdated
         count = now - self._counted_at >= self._spacing_seconds
         if count:
             self._counted_at = now
@@ -42,7 +52,7 @@ class Sightings:
     def of(self, name: str) -> Sighting:
         """What is known of a container that has a row."""
         return Sighting(
-            listed=self._listed,
+            listed=self._listed and name not in self._outdated,
             container=self._seen.get(name) if self._listed else None,
             misses=self._misses.get(name, 0),
         )

@@ -380,6 +380,36 @@ async def test_list_that_forgets_a_container_starts_no_second_one(world: World) 
     assert world.provider.created.qsize() == 1
 
 
+async def test_list_older_than_a_creation_says_nothing_of_the_new_container(world: World) -> None:
+    """The former life is told as exited while the next one comes up: that one is not to be ended."""
+    provider = world.provider
+    provider.containers["reveille-text-0"] = "exited"
+    may_create = asyncio.Event()
+    create, look = provider.create, provider.list
+
+    async def late_create(spec: ContainerSpec) -> str:
+        await may_create.wait()
+        provider.containers.pop(spec.name)
+        return await create(spec)
+
+    async def list_during_creation() -> Sequence[ProviderContainer]:
+        seen = await look()
+        may_create.set()
+        await world.scaler.operations.finish(5)
+        return seen
+
+    provider.create = late_create  # type: ignore[method-assign]
+    await world.add_task(priority=3)
+    await world.scaler.round()
+    assert world.scaler.operations.busy("reveille-text-0")
+    provider.list = list_during_creation  # type: ignore[method-assign]
+    await world.scaler.round()
+    provider.list = look  # type: ignore[method-assign]
+    await world.settle()
+    assert await world.containers() == [("reveille-text-0", "booting")]
+    assert provider.stopped == []
+
+
 async def test_provider_that_cannot_be_asked_changes_nothing(world: World) -> None:
     """Missing data means hold, never zero."""
     await world.add_task()
