@@ -5,16 +5,18 @@ import os
 import socket
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from autoscaler.docker_settings import DockerSettings
 from autoscaler.lifespan import LifeLimits
 from autoscaler.scaling_file import PoolScaling, read_scaling
+from autoscaler.verda_settings import VerdaSettings
 from reveille.settings import Settings
 
 
-class AutoscalerSettings(DockerSettings, Settings):
+class AutoscalerSettings(DockerSettings, VerdaSettings, Settings):
     """What the autoscaler adds. The settings below `scaling_file` override it for every pool."""
 
     scaling_file: Path | None = Field(None, description="YAML; unset: the requirements' numbers")
@@ -30,7 +32,7 @@ class AutoscalerSettings(DockerSettings, Settings):
     )
     budget_alert_only: bool | None = Field(None, description="hold nothing, say so")
 
-    provider: Literal["docker", "process", "static"] = "process"
+    provider: Literal["docker", "process", "static", "verda"] = "process"
     container_prefix: str = Field(
         "reveille",
         pattern=r"^[a-z][a-z0-9-]{0,30}$",
@@ -96,6 +98,17 @@ class AutoscalerSettings(DockerSettings, Settings):
             return self.run_dir
         scope = hashlib.sha256(self.dsn.encode()).hexdigest()[:12]
         return Path(".reveille") / "run" / scope
+
+    @property
+    def installation(self) -> str:
+        """Marks what is ours where others may have containers too: from the database's address,
+        because whoever shares that shares the containers.
+        """
+        if self.verda_installation:
+            return self.verda_installation
+        parts = urlsplit(self.dsn)
+        address = parts.netloc.rpartition("@")[2] + parts.path
+        return hashlib.sha256(address.encode()).hexdigest()[:12]
 
     @property
     def grace_seconds(self) -> float:

@@ -8,6 +8,7 @@ from autoscaler.provider import Provider
 from autoscaler.providers.docker import DockerProvider
 from autoscaler.providers.process import ProcessProvider
 from autoscaler.providers.static import StaticProvider
+from autoscaler.providers.verda import VerdaProvider
 
 
 def _process(settings: AutoscalerSettings) -> Provider:
@@ -31,8 +32,18 @@ def _static(_: AutoscalerSettings) -> Provider:
     return StaticProvider()
 
 
+def _verda(settings: AutoscalerSettings) -> Provider:
+    return VerdaProvider(
+        settings,
+        prefix=settings.container_prefix,
+        installation=settings.installation,
+        surroundings=os.environ,
+    )
+
+
 PROVIDERS: Mapping[str, Callable[[AutoscalerSettings], Provider]] = {
     "docker": _docker,
     "process": _process,
     "static": _static,
+    "verda": _verda,
 }
