@@ -216,7 +216,10 @@ def _draining(container: Container, sighting: Sighting, limits: LifeLimits) -> S
     if sighting.exited or not container.server_lives:
         reason = "drained: its worker is gone"
         return Step(act=Act.STOP, reason=reason, even_busy=sighting.exited)
-    if container.server_status != "draining" and not container.held:
-        return Step(act=Act.DRAIN, reason="its worker registered anew while it drained")
+    if container.server_status != "draining":
+        # It left and was started again by its provider, which would go on for ever; or it was
+        # taken for lost and came back, and may have begun a task since.
+        act = Act.DRAIN if container.held else Act.STOP
+        return Step(act=act, reason="its worker registered anew while it drained")
     settled = not container.held and container.state_seconds >= limits.settle_seconds
     return Step(act=Act.STOP, reason="drained: it holds no task") if settled else None

@@ -33,13 +33,13 @@ class FakeReplica:
     replica_id: str = field(default_factory=lambda: uuid4().hex[:8])
     told: bool = False
 
-    def status(self, now: float) -> str:
+    def status(self, now: float, pull_seconds: float, boot_seconds: float) -> str:
         if self.placed_at is None:
             return "unavailable"
         age = now - self.placed_at
-        if age < PULL_SECONDS:
+        if age < pull_seconds:
             return "imagepulling"
-        return "initializing" if age < PULL_SECONDS + BOOT_SECONDS else "running"
+        return "initializing" if age < pull_seconds + boot_seconds else "running"
 
 
 @dataclass
@@ -90,9 +90,16 @@ class Fault:
 class FakeVerda:
     """An account. `capacity` is how many replicas of a GPU can be placed; absent: any number."""
 
-    def __init__(self, *, clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] | None = None,
+        pull_seconds: float = PULL_SECONDS,
+        boot_seconds: float = BOOT_SECONDS,
+    ) -> None:
         self._own_time = 1000.0
         self._clock = clock
+        self._times = pull_seconds, boot_seconds
         self.deployments: dict[str, FakeDeployment] = {}
         self.gpus = {"RTX 6000 Ada": True, "H100": True}
         self.prices: dict[str, tuple[Any, Any]] = {
@@ -175,7 +182,7 @@ class FakeVerda:
 
     def restart(self, name: str) -> None:
         """Its container ended by itself and is started again, on the same GPU."""
-        self.deployments[name].replica = FakeReplica(placed_at=self.now() - PULL_SECONDS)
+        self.deployments[name].replica = FakeReplica(placed_at=self.now() - self._times[0])
 
     def revoke_tokens(self) -> None:
         """Whatever was granted is taken back."""
@@ -184,7 +191,7 @@ class FakeVerda:
     def replica_status(self, deployment: FakeDeployment) -> str | None:
         if deployment.paused or deployment.replica is None:
             return None
-        return deployment.replica.status(self.now())
+        return deployment.replica.status(self.now(), *self._times)
 
     def running(self) -> set[str]:
         self.step()
@@ -201,7 +208,7 @@ class FakeVerda:
                 continue
             if replica.placed_at is None and self._has_room(deployment.gpu):
                 replica.placed_at = now
-            if not replica.told and replica.status(now) == "running":
+            if not replica.told and replica.status(now, *self._times) == "running":
                 replica.told = True
                 self.on_run(deployment)
 

@@ -79,7 +79,9 @@ def alive(state: str, status: str = "active", **known: Any) -> Container:
         (alive("draining", "inactive"), UNSEEN, Act.STOP),
         (alive("draining", "inactive"), EXITED, Act.STOP),
         (alive("draining", "lost"), RUNS, Act.STOP),
-        (alive("draining", "active"), RUNS, Act.DRAIN),
+        (alive("draining", "active"), RUNS, Act.STOP),
+        (alive("draining", "starting"), RUNS, Act.STOP),
+        (alive("draining", "active", held=1), RUNS, Act.DRAIN),
     ],
 )
 def test_next_step_of_a_container(now: Container, seen: Sighting, act: Act | None) -> None:
