@@ -88,7 +88,7 @@ class VerdaProvider:
         try:
             return deployment_of(await self._client.post(DEPLOYMENTS, body)).ref
         except VerdaError as error:
-            if error.status not in PERHAPS_DONE:
+            if error.status not in PERHAPS_DONE or error.trouble != "other":
                 raise
             return await self._done_after_all(spec, error)
         except VerdaSilence as error:
