@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.providers.verda_fake import BOOT_SECONDS, HTML, PULL_SECONDS, FakeVerda
+from tests.providers.verda_fake import BOOT_SECONDS, CLIENT_SECRET, HTML, PULL_SECONDS, FakeVerda
 from tests.providers.verda_world import VerdaWorld, verda_world
 
 from autoscaler.config import AutoscalerSettings
@@ -88,6 +88,10 @@ async def test_image_registry_volumes_and_secrets_come_from_the_settings(
         verda_secrets=("DATABASE_URL=reveille-dsn",),
         verda_volumes=("scratch:/data", "memory:/dev/shm:8192", "shared:/models:v-1"),
         verda_port=9000,
+        surroundings={
+            "DATABASE_URL": "postgresql://there",
+            "REVEILLE_VERDA_CLIENT_SECRET": CLIENT_SECRET,
+        },
     )
     await provider.create(spec_of())
     await provider.close()
@@ -106,7 +110,7 @@ async def test_image_registry_volumes_and_secrets_come_from_the_settings(
     assert variables["DATABASE_URL"]["value_or_reference_to_secret"] == "reveille-dsn"
     assert variables["REVEILLE_HTTP_PORT"]["value_or_reference_to_secret"] == "9000"
     assert "postgresql://there" not in str(body)
-    assert "secret-1" not in str(body)
+    assert CLIENT_SECRET not in str(body)
 
 
 async def test_variable_that_verda_does_not_take_is_refused_by_its_name(world: VerdaWorld) -> None:
@@ -143,6 +147,18 @@ async def test_status_that_is_not_known_is_of_one_on_its_way(
         "starting",
         "Verda says updating",
     )
+
+
+async def test_replica_that_runs_is_asked_after_twice_a_minute_only(
+    verda: FakeVerda, provider: VerdaProvider
+) -> None:
+    """The account's limit on requests is not known; a steady fleet costs one list a round."""
+    await provider.create(spec_of())
+    verda.pass_time(PULL_SECONDS + BOOT_SECONDS)
+    for _ in range(7):
+        assert (await shown(provider)).stage == "running"
+        verda.pass_time(5)
+    assert verda.calls.count(f"GET {ONE}/replicas") == 2
 
 
 # Tokens ---------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ mark are seen or touched.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 
 import structlog
 
@@ -32,6 +32,8 @@ LOOKS_AFTER_CREATE = 3
 LOOK_SECONDS = 1.0
 LOOK_SECONDS_MAX = 5.0
 ASKED_AT_ONCE_MAX = 4
+# A replica that runs is asked after only so often: its worker's heartbeat tells sooner how it is.
+RUNNING_SECONDS = 30.0
 # A creation that was refused so may be one that had been done before.
 PERHAPS_DONE = frozenset({400, 409, 500, 502, 503, 504})
 
@@ -63,6 +65,7 @@ class VerdaProvider:
         self._client = VerdaClient(settings, sleep=sleep, clock=clock)
         self._few = asyncio.Semaphore(ASKED_AT_ONCE_MAX)
         self._stages: dict[str, tuple[Stage, str]] = {}  # as last told, by reference
+        self._asked_at: dict[str, float] = {}  # likewise
         self._strangers: set[str] = set()  # told of in the log
 
     async def create(self, spec: ContainerSpec) -> str:
@@ -113,7 +116,7 @@ class VerdaProvider:
         """Our deployments, and how far their replicas have come."""
         listed = [deployment_of(given) for given in await self._client.get_all(DEPLOYMENTS)]
         ours = [deployment for deployment in listed if self._is_ours(deployment)]
-        self._stages = {ref: self._stages[ref] for d in ours if (ref := d.ref) in self._stages}
+        self._forget_all_but({deployment.ref for deployment in ours})
         shown = await asyncio.gather(*(self._describe(deployment) for deployment in ours))
         return [container for container in shown if container is not None]
 
@@ -160,20 +163,32 @@ class VerdaProvider:
 
     async def _describe(self, deployment: Deployment) -> ProviderContainer | None:
         name, ref = deployment.name, deployment.ref
-        async with self._few:
-            try:
-                stage, word = await self._stage(name)
-            except VerdaError as error:
-                if error.status == 404:  # deleted since the list was made
-                    return None
-                if ref not in self._stages:
-                    raise
-                stage, word = self._stages[ref]  # it is there: that much the list has said
+        try:
+            stage, word = await self._stage_of_life(name, ref)
+        except VerdaError as error:
+            if error.status == 404:  # deleted since the list was made
+                return None
+            if ref not in self._stages:
+                raise
+            stage, word = self._stages[ref]  # it is there: that much the list has said
         if word == PAUSED:
             return ProviderContainer(name=name, ref=ref, state="exited", detail="it is paused")
-        self._stages[ref] = stage, word
         detail = "" if stage == "running" else f"Verda says {word}"
         return ProviderContainer(name=name, ref=ref, state="running", stage=stage, detail=detail)
+
+    async def _stage_of_life(self, name: str, ref: str) -> tuple[Stage, str]:
+        stage, _ = known = self._stages.get(ref, ("waiting", ""))
+        asked_at = self._asked_at.get(ref, float("-inf"))
+        if stage == "running" and self._clock() - asked_at < RUNNING_SECONDS:
+            return known
+        async with self._few:
+            told = await self._stage(name)
+        self._stages[ref], self._asked_at[ref] = told, self._clock()
+        return told
+
+    def _forget_all_but(self, refs: Set[str]) -> None:
+        for ref in self._stages.keys() - refs:
+            del self._stages[ref], self._asked_at[ref]
 
     async def _stage(self, name: str) -> tuple[Stage, str]:
         """The replicas decide; a deployment calls itself unhealthy while it boots. Where they say
