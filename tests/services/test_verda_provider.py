@@ -90,6 +90,7 @@ async def test_image_registry_volumes_and_secrets_come_from_the_settings(
         verda_port=9000,
         surroundings={
             "DATABASE_URL": "postgresql://there",
+            "REVEILLE_DATABASE_URL": "postgresql://there",
             "REVEILLE_VERDA_CLIENT_SECRET": CLIENT_SECRET,
         },
     )
@@ -111,6 +112,18 @@ async def test_image_registry_volumes_and_secrets_come_from_the_settings(
     assert variables["REVEILLE_HTTP_PORT"]["value_or_reference_to_secret"] == "9000"
     assert "postgresql://there" not in str(body)
     assert CLIENT_SECRET not in str(body)
+
+
+async def test_secret_in_clear_text_is_warned_of_once(
+    provider: VerdaProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever may read the account's deployments reads it; by its name, never by its value."""
+    await provider.create(spec_of(0))
+    await provider.create(spec_of(1))
+    logged = capsys.readouterr().out
+    assert logged.count("secrets_in_clear_text") == 1
+    assert "DATABASE_URL" in logged
+    assert "postgresql://there" not in logged
 
 
 async def test_variable_that_verda_does_not_take_is_refused_by_its_name(world: VerdaWorld) -> None:

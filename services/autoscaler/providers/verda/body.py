@@ -10,6 +10,9 @@ from autoscaler.verda_settings import VerdaSettings, mount_of
 # Whose deployment it is: the same prefix may be in use by another installation of the account.
 STAMP = "REVEILLE_INSTALLATION"
 
+DSN = "DATABASE_URL"
+
+_TELLING = re.compile(r"DATABASE_URL|.*(PASSWORD|SECRET|TOKENS?|_KEY)")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _NEVER = {"enabled": False, "threshold": 80}
 
@@ -42,6 +45,16 @@ def body_of(
     }
 
 
+def plain_secrets(body: Mapping[str, Any]) -> list[str]:
+    """Variables that look like secrets and stand in the deployment in clear text."""
+    (container,) = body["containers"]
+    return [
+        variable["name"]
+        for variable in container["env"]
+        if variable["type"] == "plain" and _TELLING.fullmatch(variable["name"])
+    ]
+
+
 def _registry(settings: VerdaSettings) -> dict[str, Any]:
     if not settings.verda_registry_credentials:
         return {"is_private": False}
@@ -72,6 +85,8 @@ def _variables(settings: VerdaSettings, environment: Mapping[str, str]) -> list[
         "REVEILLE_HTTP_PORT": str(settings.verda_port),
     }
     secret = settings.secret_names
+    if DSN in secret:
+        plain.pop(f"REVEILLE_{DSN}", None)  # its other name, in clear text
     wrong = [name for name in plain if _VARIABLE.fullmatch(name) is None]
     if wrong:
         raise ProviderError(f"Verda takes no variable named {wrong[0]!r}: capitals, digits and _")

@@ -10,7 +10,7 @@ import structlog
 
 from autoscaler.provider import ContainerSpec, Price, ProviderContainer, ProviderError, Stage
 from autoscaler.providers.environment import worker_environment
-from autoscaler.providers.verda.body import body_of
+from autoscaler.providers.verda.body import body_of, plain_secrets
 from autoscaler.providers.verda.client import Sleep, VerdaClient
 from autoscaler.providers.verda.reply import (
     CURRENCY,
@@ -67,6 +67,7 @@ class VerdaProvider:
         self._stages: dict[str, tuple[Stage, str]] = {}  # as last told, by reference
         self._asked_at: dict[str, float] = {}  # likewise
         self._strangers: set[str] = set()  # told of in the log
+        self._bare: Sequence[str] = ()  # likewise
 
     async def create(self, spec: ContainerSpec) -> str:
         """Create the slot's deployment; the reference of this life of its name."""
@@ -88,6 +89,7 @@ class VerdaProvider:
             installation=self._installation,
             environment=worker_environment(self._surroundings, spec),
         )
+        self._warn_of(plain_secrets(body))
         try:
             return deployment_of(await self._client.post(DEPLOYMENTS, body)).ref
         except VerdaError as error:
@@ -225,6 +227,15 @@ class VerdaProvider:
         if spec.gpu not in free:
             raise ProviderError(f"Verda has no {spec.gpu} free", trouble="capacity")
         return spec.gpu
+
+    def _warn_of(self, bare: Sequence[str]) -> None:
+        if bare and bare != self._bare:
+            log.warning(
+                "secrets_in_clear_text",
+                variables=bare,
+                remedy="name them in REVEILLE_VERDA_SECRETS",
+            )
+        self._bare = bare
 
     async def _done_after_all(self, spec: ContainerSpec, error: ProviderError) -> str:
         """The deployment of a creation that seemed to fail, if it is there; else `error`."""
