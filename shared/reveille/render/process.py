@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Any
 
 from reveille.errors import ReveilleError, TaskRejected, TaskRetry
@@ -23,6 +24,7 @@ REFUSALS = frozenset(
 )
 READ_BUFFER_BYTES = 1024 * 1024
 ERROR_CHARS_MAX = 300
+BURY_SECONDS_MAX = 5.0  # from its SIGKILL to its end; a slot waits for it
 START_SECONDS_MAX = 60.0  # 0.2 s on an idle machine
 
 
@@ -38,6 +40,7 @@ class RenderProcess:
         self._limits = limits
         self._turn = asyncio.Lock()  # held from a request's first byte to its reply's last
         self._exchanges: set[asyncio.Task[tuple[dict[str, Any], bytes]]] = set()
+        self._burying = asyncio.Lock()
         self._error: ReveilleError | None = None  # written once, by _fail or close
 
     @classmethod
@@ -99,8 +102,9 @@ class RenderProcess:
         """Kill the child and wait until it is gone. May be called twice."""
         if self._error is None:
             self._error = DocumentClosed("the document is closed")
-        await self._kill()
+        self._end()
         await asyncio.gather(*self._exchanges, return_exceptions=True)
+        await self._kill()
 
     async def _exchange(self, request: dict[str, Any], about: str) -> tuple[dict[str, Any], bytes]:
         seconds = self._limits.render_seconds_max
@@ -136,13 +140,28 @@ class RenderProcess:
             self._error = error or self._obituary(code, about)
         return self._error
 
-    async def _kill(self) -> int:
+    def _end(self) -> None:
         if self._process.returncode is None and not _pipe(self._process.stdout).at_eof():
             self._process.kill()
-        code = await self._process.wait()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        return code
+
+    async def _kill(self) -> int:
+        """The exit code. Called by one at a time, and by nobody while a reply is awaited."""
+        self._end()
+        async with self._burying:
+            try:
+                async with asyncio.timeout(BURY_SECONDS_MAX):
+                    # asyncio 3.11 counts a process as ended when its pipes are, and a pipe of which
+                    # nobody reads is paused before its end.
+                    while await _pipe(self._process.stdout).read(READ_BUFFER_BYTES):
+                        pass
+                    code = await self._process.wait()
+            except TimeoutError:
+                with suppress(ProcessLookupError):
+                    self._process.kill()  # it closed its pipe and lives, or the kernel holds it
+                code = -signal.SIGKILL
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+            return code
 
     def _obituary(self, code: int, about: str) -> ReveilleError:
         if code == -signal.SIGXCPU:
