@@ -10,13 +10,14 @@ from urllib.parse import urlsplit
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from autoscaler.docker_settings import DockerSettings
+from autoscaler.kubernetes_settings import KubernetesSettings
 from autoscaler.lifespan import LifeLimits
 from autoscaler.scaling_file import PoolScaling, read_scaling
 from autoscaler.verda_settings import VerdaSettings
 from reveille.settings import Settings
 
 
-class AutoscalerSettings(DockerSettings, VerdaSettings, Settings):
+class AutoscalerSettings(DockerSettings, KubernetesSettings, VerdaSettings, Settings):
     """What the autoscaler adds. The settings below `scaling_file` override it for every pool."""
 
     scaling_file: Path | None = Field(None, description="YAML; unset: the requirements' numbers")
@@ -32,7 +33,7 @@ class AutoscalerSettings(DockerSettings, VerdaSettings, Settings):
     )
     budget_alert_only: bool | None = Field(None, description="hold nothing, say so")
 
-    provider: Literal["docker", "process", "static", "verda"] = "process"
+    provider: Literal["docker", "kubernetes", "process", "static", "verda"] = "process"
     container_prefix: str = Field(
         "reveille",
         pattern=r"^[a-z][a-z0-9-]{0,30}$",
@@ -101,11 +102,19 @@ class AutoscalerSettings(DockerSettings, VerdaSettings, Settings):
 
     @property
     def installation(self) -> str:
-        """Marks what is ours where others may have containers too: from the database's address,
-        because whoever shares that shares the containers.
+        """Marks what is ours at Verda."""
+        return self.verda_installation or self._address_mark
+
+    @property
+    def kubernetes_mark(self) -> str:
+        """Marks what is ours in a cluster."""
+        return self.kubernetes_installation or self._address_mark
+
+    @property
+    def _address_mark(self) -> str:
+        """Where others may have containers too: from the database's address, because whoever shares
+        that shares the containers.
         """
-        if self.verda_installation:
-            return self.verda_installation
         parts = urlsplit(self.dsn)
         address = parts.netloc.rpartition("@")[2] + parts.path
         return hashlib.sha256(address.encode()).hexdigest()[:12]

@@ -140,7 +140,8 @@ def _late(container: Container, sighting: Sighting, limits: LifeLimits) -> Step 
     if (waited or 0.0) >= limits.startup_timeout_seconds and not container.held:
         return Step(
             act=Act.FAIL,
-            reason=f"not ready {limits.startup_timeout_seconds:g} s after it was asked for",
+            reason=f"not ready {limits.startup_timeout_seconds:g} s after it was asked for"
+            f"{sighting.detail}",
         )
     return None
 

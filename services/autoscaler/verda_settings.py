@@ -57,7 +57,7 @@ class VerdaSettings(BaseSettings):
 
     @field_validator("verda_secrets", "verda_volumes", mode="before")
     @classmethod
-    def _split(cls, value: object) -> object:
+    def _split_verda(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         return tuple(word.strip() for word in value.split(",") if word.strip())

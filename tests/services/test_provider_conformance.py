@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.providers.docker_world import fake_docker_world, real_docker_world
+from tests.providers.kubernetes_world import kubernetes_world
 from tests.providers.process_world import process_world
 from tests.providers.verda_world import verda_world
 from tests.providers.world import ProviderWorld
@@ -24,6 +25,7 @@ WORLDS: Mapping[str, Callable[[Path], AbstractAsyncContextManager[ProviderWorld]
     "process": process_world,
     "docker": fake_docker_world,
     "docker-engine": real_docker_world,
+    "kubernetes": kubernetes_world,
     "verda": verda_world,
 }
 

@@ -10,6 +10,8 @@ from tests.providers.verda_fake import BOOT_SECONDS, CLIENT_SECRET, HTML, PULL_S
 from tests.providers.verda_world import VerdaWorld, verda_world
 
 from autoscaler.config import AutoscalerSettings
+from autoscaler.docker_settings import DockerSettings
+from autoscaler.kubernetes_settings import KubernetesSettings
 from autoscaler.provider import ContainerSpec, Price, ProviderContainer, ProviderError
 from autoscaler.providers import PROVIDERS
 from autoscaler.providers.verda import VerdaProvider
@@ -576,3 +578,20 @@ def test_installation_is_marked_by_the_databases_address_without_its_password() 
         for dsn in ("postgresql://u:a@h/d", "postgresql://u:b@h/d", "postgresql://u:a@h/e")
     )
     assert before == after != other
+
+
+def test_lists_in_the_autoscalers_environment_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Validators of two providers' settings under one name would replace each other."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nowhere/db")
+    monkeypatch.setenv("REVEILLE_VERDA_SECRETS", "DATABASE_URL=dsn, TOKEN=token")
+    monkeypatch.setenv("REVEILLE_DOCKER_VOLUMES", "models:/models,decks:/documents:ro")
+    settings = load(AutoscalerSettings)
+    assert settings.verda_secrets == ("DATABASE_URL=dsn", "TOKEN=token")
+    assert settings.docker_volumes == ("models:/models", "decks:/documents:ro")
+
+
+def test_validators_of_providers_settings_have_names_of_their_own() -> None:
+    """The autoscaler's settings inherit them all: one of the same name would be lost."""
+    classes = (DockerSettings, KubernetesSettings, VerdaSettings)
+    names = [name for one in classes for name in one.__pydantic_decorators__.field_validators]
+    assert len(names) == len(set(names))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from autoscaler.config import AutoscalerSettings
 from autoscaler.provider import Provider
 from autoscaler.providers.docker import DockerProvider
+from autoscaler.providers.kubernetes import KubernetesProvider
 from autoscaler.providers.process import ProcessProvider
 from autoscaler.providers.static import StaticProvider
 from autoscaler.providers.verda import VerdaProvider
@@ -28,6 +29,15 @@ def _docker(settings: AutoscalerSettings) -> Provider:
     )
 
 
+def _kubernetes(settings: AutoscalerSettings) -> Provider:
+    return KubernetesProvider(
+        settings,
+        prefix=settings.container_prefix,
+        installation=settings.kubernetes_mark,
+        surroundings=os.environ,
+    )
+
+
 def _static(_: AutoscalerSettings) -> Provider:
     return StaticProvider()
 
@@ -43,6 +53,7 @@ def _verda(settings: AutoscalerSettings) -> Provider:
 
 PROVIDERS: Mapping[str, Callable[[AutoscalerSettings], Provider]] = {
     "docker": _docker,
+    "kubernetes": _kubernetes,
     "process": _process,
     "static": _static,
     "verda": _verda,

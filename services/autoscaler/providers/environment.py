@@ -32,13 +32,17 @@ _KEPT = frozenset(
 def worker_environment(surroundings: Mapping[str, str], spec: ContainerSpec) -> dict[str, str]:
     """What the worker of `spec` is given, of the autoscaler's `surroundings`."""
     passed = {name: value for name, value in surroundings.items() if _is_passed(name)}
+    return {**passed, **identity_and_own(surroundings, spec)}
+
+
+def identity_and_own(surroundings: Mapping[str, str], spec: ContainerSpec) -> dict[str, str]:
+    """Of that, what is set for workers alone, and who this one is."""
     own = {
         name.removeprefix(WORKER_PREFIX): value
         for name, value in surroundings.items()
         if name.startswith(WORKER_PREFIX) and name != WORKER_PREFIX
     }
     return {
-        **passed,
         **own,
         "REVEILLE_CONTAINER_ID": spec.name,
         "REVEILLE_SERVER_ID": spec.server_id,
