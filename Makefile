@@ -8,7 +8,7 @@ DECK ?=
 SEEDS ?= 5
 FIRST_SEED ?= 1
 
-.PHONY: help demo up test chaos check format schema-dump screenshots clean
+.PHONY: help demo up test chaos bench check format schema-dump screenshots clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ test: $(STAMP) ## all tests: no Docker, no GPU, no network needed
 chaos: $(STAMP) ## kill, freeze and cut off everything under load, then count (SEEDS=20 FIRST_SEED=1)
 	@$(BIN)/python -m tests.chaos --seeds $(SEEDS) --first-seed $(FIRST_SEED)
 
+bench: $(STAMP) ## measure us, hand-written SQL and other queues (SHORT=1; ONLY="drain-1 claim"); writes docs/benchmarks
+	@$(BIN)/python -m tests.bench $(if $(SHORT),--short,$(if $(ONLY),,--out)) $(if $(ONLY),--only $(ONLY))
+
 check: $(STAMP) ## format, lint, types, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -50,4 +53,4 @@ screenshots: $(STAMP) ## the picture of the board in the README (needs chromium)
 	@$(BIN)/python docs/screenshots.py
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .reveille
+	rm -rf $(VENV) .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .reveille

@@ -1,0 +1,71 @@
+"""Enqueue: single-row INSERTs, each a transaction, while workers listen."""
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+from tests.bench.contestants import BARE, NOTIFY, OTHERS, REVEILLE, Contestant
+from tests.bench.pgbench import transactions_per_second
+from tests.bench.scenario import Case, Measures, Scenario
+from tests.bench.stage import Stage
+
+WRITERS = (1, 8, 32, 128)
+SECONDS = 2.0
+
+
+def _case(contestant: Contestant, writers: int, workers: str, name: str) -> Case:
+    async def measure(stage: Stage) -> Measures:
+        await stage.empty(contestant)
+        async with AsyncExitStack() as stack:
+            if workers:
+                options = {"slots": 10, "other": workers == "idle"}
+                await stack.enter_async_context(stage.workers(contestant, 1, **options))
+            rate = await transactions_per_second(
+                await stage.dsn(contestant),
+                contestant.one_sql,
+                writers=writers,
+                seconds=1 if stage.short else SECONDS,
+            )
+        return {"per second": rate}
+
+    return Case(name=name, measure=measure)
+
+
+def _ours(workers: str) -> Scenario:
+    def cases(short: bool) -> Sequence[Case]:
+        return [
+            _case(contestant, writers, workers, f"{contestant.name}, {writers} writers")
+            for writers in ((32,) if short else WRITERS)
+            for contestant in (BARE, NOTIFY, REVEILLE)
+        ]
+
+    says = {
+        "idle": "a worker listens, is woken and finds nothing for itself",
+        "busy": "a worker takes and ends what comes, on the same cores",
+    }
+    return Scenario(
+        name=f"enqueue-{workers}",
+        title=f"Enqueue by plain INSERT; {says[workers]}",
+        unit="transactions/s",
+        better="more",
+        cases=cases,
+    )
+
+
+def _peers(short: bool) -> Sequence[Case]:
+    del short
+    return [_case(c, 32, "idle", c.name) for c in (BARE, REVEILLE, *OTHERS)]
+
+
+SCENARIOS = (
+    _ours("idle"),
+    _ours("busy"),
+    Scenario(
+        name="enqueue-peers",
+        title="Enqueue, 32 writers: each queue with the statement that its own client sends",
+        unit="transactions/s",
+        better="more",
+        cases=_peers,
+        note="A worker of each listens, for another type of task (the peers' for all types of theirs, "
+        "so that theirs work too: their cores are shared).",
+    ),
+)
