@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.providers.docker_world import fake_docker_world, real_docker_world
+from tests.providers.kubernetes_cluster import kubernetes_cluster
 from tests.providers.kubernetes_world import kubernetes_world
 from tests.providers.process_world import process_world
 from tests.providers.verda_world import verda_world
@@ -26,6 +27,7 @@ WORLDS: Mapping[str, Callable[[Path], AbstractAsyncContextManager[ProviderWorld]
     "docker": fake_docker_world,
     "docker-engine": real_docker_world,
     "kubernetes": kubernetes_world,
+    "kubernetes-cluster": kubernetes_cluster,
     "verda": verda_world,
 }
 
