@@ -43,6 +43,7 @@ CREATE TABLE containers (
     last_error text,
     trouble character varying(20),
     wish character varying(20),
+    wish_reason text,
     idle_since timestamp with time zone,
     stuck_reason text,
     CONSTRAINT containers_pkey PRIMARY KEY (id),
@@ -50,7 +51,7 @@ CREATE TABLE containers (
     CONSTRAINT containers_slot_check CHECK ((slot >= 0)),
     CONSTRAINT containers_state_check CHECK (((state)::text = ANY ((ARRAY['intended'::character varying, 'creating'::character varying, 'booting'::character varying, 'ready'::character varying, 'draining'::character varying, 'stopped'::character varying, 'failed'::character varying])::text[]))),
     CONSTRAINT containers_trouble_check CHECK (((trouble)::text = ANY ((ARRAY['capacity'::character varying, 'unknown'::character varying, 'account'::character varying, 'other'::character varying])::text[]))),
-    CONSTRAINT containers_wish_check CHECK (((wish)::text = ANY ((ARRAY['drain'::character varying, 'stop'::character varying])::text[])))
+    CONSTRAINT containers_wish_check CHECK (((wish)::text = ANY ((ARRAY['drain'::character varying, 'stop'::character varying, 'keep'::character varying])::text[])))
 );
 CREATE UNIQUE INDEX containers_one_live_per_name ON containers USING btree (name) WHERE ((state)::text <> ALL ((ARRAY['stopped'::character varying, 'failed'::character varying])::text[]));
 CREATE INDEX containers_pool ON containers USING btree (pool, id DESC);

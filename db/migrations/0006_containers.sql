@@ -39,7 +39,8 @@ CREATE TABLE containers (
     failure_count integer NOT NULL DEFAULT 0,
     last_error text,
     trouble varchar(20) CHECK (trouble IN ('capacity', 'unknown', 'account', 'other')),  -- what kind of failure it was
-    wish varchar(20) CHECK (wish IN ('drain', 'stop')),  -- operator's, to the autoscaler; an INSERT as 'intended' is the wish to start
+    wish varchar(20) CHECK (wish IN ('drain', 'stop', 'keep')),  -- operator's, to the autoscaler; an INSERT as 'intended' is the wish to start
+    wish_reason text,                                -- operator's
     idle_since timestamptz,                          -- autoscaler: since when its worker has held no task
     stuck_reason text                                -- heartbeat monitor: too long in this state; the next state clears it
 );

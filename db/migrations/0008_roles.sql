@@ -127,7 +127,7 @@ SELECT role_name, privileges, 'TABLE', unnest(string_to_array(tables, ' ')) FROM
     ('reveille_gateway', 'INSERT', 'task_attempts'),
     ('reveille_gateway', 'INSERT (filename, media_type, sha256, size_bytes, content, company_id)', 'documents'),
     ('reveille_gateway', 'UPDATE (paused, replicas_min, replicas_max, policy, updated_at)', 'pools'),
-    ('reveille_gateway', 'INSERT (name, pool, slot, reason), UPDATE (wish)', 'containers'),
+    ('reveille_gateway', 'INSERT (name, pool, slot, reason), UPDATE (wish, wish_reason)', 'containers'),
     ('reveille_gateway', 'INSERT (id, server_type, capabilities, max_concurrent_tasks, container_id, status, epoch, last_heartbeat, '
         'started_at, current_load, updated_at), UPDATE (server_type, capabilities, max_concurrent_tasks, container_id, status, '
         'status_reason, epoch, last_heartbeat, started_at, disconnected_at, current_load, updated_at)', 'processing_servers'),

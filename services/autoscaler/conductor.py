@@ -55,6 +55,8 @@ class Conductor:
                 row = await self._ledger.move(container, "booting", step.reason)
             case Act.READY:
                 row = await self._ready(container, step)
+            case Act.KEEP:
+                return await self._ledger.revive(container, step.reason)
             case Act.DRAIN:
                 return await self._ledger.drain(container, step.reason, even_busy=True)
         if row is not None:

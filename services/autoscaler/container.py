@@ -17,7 +17,7 @@ class Container:
     `server_id` is the registered server (None before its worker registered), `held` the tasks it
     is working on, `server_seconds` the time since its row last changed, `start_seconds` the time
     since the provider was asked for it, `stages_noted` how many of GPU, image and worker were seen.
-    `wish` is an operator's.
+    `wish` is an operator's, `wish_reason` the words that go with it.
     """
 
     container_id: int
@@ -33,7 +33,8 @@ class Container:
     was_ready: bool = False
     idle_noted: bool = False
     idle_seconds: float = 0.0
-    wish: Literal["drain", "stop"] | None = None
+    wish: Literal["drain", "stop", "keep"] | None = None
+    wish_reason: str | None = None
     waited_for_task_id: int | None = None
     server_id: str | None = None
     server_status: ServerStatus | None = None
@@ -46,6 +47,16 @@ class Container:
         """Whether its worker is there, taking tasks or not."""
         return self.server_status in {"starting", "active", "draining"}
 
+    @property
+    def unwanted(self) -> bool:
+        """Whether an operator wants it to end."""
+        return self.wish in {"drain", "stop"}
+
+    @property
+    def pinned(self) -> bool:
+        """Whether an operator wants it to stay, however idle."""
+        return self.wish == "keep"
+
     def replica(self) -> Replica:
         """As a policy sees it."""
         return Replica(
@@ -55,6 +66,7 @@ class Container:
             idle_seconds=self.idle_seconds,
             free_slots=max(0, self.slots - self.held) if self._takes_tasks() else 0,
             revivable=self._revivable(),
+            pinned=self.pinned,
         )
 
     def _phase(self) -> Phase:
@@ -68,7 +80,10 @@ class Container:
         return self.state == "ready" and self.server_status == "active"
 
     def _revivable(self) -> bool:
-        return self.state == "draining" and self.wish is None and self.server_status == "draining"
+        return self._drains_still() and not self.unwanted
+
+    def _drains_still(self) -> bool:
+        return self.state == "draining" and self.server_status == "draining"
 
 
 def container_of(row: Mapping[str, Any]) -> Container:

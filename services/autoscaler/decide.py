@@ -21,7 +21,8 @@ def decide(state: PoolState, now: float, config: PoolScaling) -> Decision:
     floor = floor_of(now, config)
     if floor.replicas > config.min_replicas:
         config = config.model_copy(update={"min_replicas": floor.replicas})
-    decision = _within_bounds(require_policy(config.policy)(state, now, config), have, config)
+    wished = _without_pinned(require_policy(config.policy)(state, now, config), state)
+    decision = _within_bounds(wished, have, config)
     if floor.changes_in_seconds is not None:
         decision = _told_hours(decision, floor, floor.changes_in_seconds)
     if decision.wanted <= have:
@@ -38,6 +39,20 @@ def decide(state: PoolState, now: float, config: PoolScaling) -> Decision:
         memory=decision.memory if decision.memory_if_held is None else decision.memory_if_held,
         look_again_seconds=again_seconds,
         held=words,
+    )
+
+
+def _without_pinned(decision: Decision, state: PoolState) -> Decision:
+    """An operator's pin goes before what a policy could spare."""
+    pinned = {replica.name for replica in state.replicas if replica.pinned}
+    spared = tuple(name for name in decision.spare if name in pinned)
+    if not spared:
+        return decision
+    return replace(
+        decision,
+        wanted=decision.wanted + len(spared),
+        reason=f"{decision.reason}; pinned: {', '.join(spared)}",
+        spare=tuple(name for name in decision.spare if name not in pinned),
     )
 
 

@@ -22,6 +22,7 @@ class Act(Enum):
     BOOTED = "booted"  # booting: the provider runs it
     READY = "ready"  # ready: its worker takes tasks
     UNREADY = "unready"  # booting: its worker is there but out of service
+    KEEP = "keep"  # ready: its worker, which was to finish, is to go on
     DRAIN = "drain"  # draining: its worker was told to finish
     STOP = "stop"  # stopped, when the provider has ended it
     FAIL = "fail"  # failed, likewise
@@ -101,7 +102,7 @@ def next_step(container: Container, sighting: Sighting, limits: LifeLimits) -> S
 
 
 def _coming(container: Container, sighting: Sighting, limits: LifeLimits) -> Step | None:
-    if container.wish is not None:
+    if container.unwanted:
         return _wished_to_stop(container)
     if container.state == "creating":
         if sighting.exited:
@@ -158,9 +159,14 @@ def _waits_for_a_gpu_too_long(container: Container, sighting: Sighting, limits: 
 def _wished_to_stop(container: Container) -> Step:
     return Step(
         act=Act.STOP,
-        reason=f"an operator's wish: {container.wish}",
+        reason=_wish(container),
         even_busy=container.wish == "stop",
     )
+
+
+def _wish(container: Container) -> str:
+    because = f" ({container.wish_reason})" if container.wish_reason else ""
+    return f"an operator's wish: {container.wish}{because}"
 
 
 def _ended_early(sighting: Sighting) -> Step:
@@ -169,7 +175,7 @@ def _ended_early(sighting: Sighting) -> Step:
 
 
 def _ready(container: Container, sighting: Sighting, limits: LifeLimits) -> Step | None:
-    if container.wish == "stop" or (container.wish is not None and not container.server_lives):
+    if container.wish == "stop" or (container.unwanted and not container.server_lives):
         return _wished_to_stop(container)
     if container.server_status == "inactive":
         return _gone(container, sighting, limits, f"{container.server_id} has left")
@@ -183,7 +189,7 @@ def _ready(container: Container, sighting: Sighting, limits: LifeLimits) -> Step
 def _attended(container: Container) -> Step | None:
     """Its worker is there: whether it is to go on taking tasks."""
     if container.wish == "drain":
-        return Step(act=Act.DRAIN, reason="an operator's wish: drain")
+        return Step(act=Act.DRAIN, reason=_wish(container))
     if container.server_status == "draining":
         return Step(act=Act.DRAIN, reason=f"{container.server_id} drains")
     if container.server_status == "starting":
@@ -222,5 +228,7 @@ def _draining(container: Container, sighting: Sighting, limits: LifeLimits) -> S
         # taken for lost and came back, and may have begun a task since.
         act = Act.DRAIN if container.held else Act.STOP
         return Step(act=act, reason="its worker registered anew while it drained")
+    if container.pinned:
+        return Step(act=Act.KEEP, reason=_wish(container))
     settled = not container.held and container.state_seconds >= limits.settle_seconds
     return Step(act=Act.STOP, reason="drained: it holds no task") if settled else None

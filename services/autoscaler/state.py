@@ -27,7 +27,8 @@ class Replica:
     """A container of the pool. A starting one is never idle, however long it takes.
 
     `idle_seconds` counts from its last task, or from when it became ready. `revivable`: it drains
-    because a policy wanted it to, and its worker has not left yet.
+    because a policy wanted it to, and its worker has not left yet. `pinned`: an operator wants it to
+    stay, so no decision may name it as spare.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Replica:
     idle_seconds: float = 0.0
     free_slots: int = 0
     revivable: bool = False
+    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,21 +1,21 @@
 """Containers as the autoscaler keeps them in rows, and an operator's wishes for them.
 
-Nothing is started or stopped here: a wish is written to the row, the autoscaler is told, and it
-acts by its own rules (a busy container is drained before it stops).
+Nothing is started or stopped here; what an operator may wish is in reveille/wishes.py.
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from queue_gateway.desk import Desk
-from queue_gateway.refusal import Refusal, not_found
+from queue_gateway.refusal import Refusal
 from queue_gateway.route import Call, Route
 from queue_gateway.shapes import Answer, Body, Params
+from reveille import wishes
+from reveille.wishes import REASON_MAX, Verb
 
 LISTED_MAX = 200
-ENDED = frozenset({"stopped", "failed"})
 
 
 class ContainerByName(Params):
@@ -24,9 +24,15 @@ class ContainerByName(Params):
     name: Annotated[str, Field(max_length=63)]
 
 
+class Wish(Body):
+    """Why; it is kept with the container."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=REASON_MAX)] | None = None
+
+
 class Container(Answer):
-    """A row of containers, and what it has cost so far. `wish` is the operator's: drain, stop, or
-    null.
+    """A row of containers, and what it has cost so far. `wish` is the operator's: drain, stop, keep
+    (it is pinned) or null.
     """
 
     id: int
@@ -38,6 +44,7 @@ class Container(Answer):
     state: str
     reason: str
     wish: str | None
+    wish_reason: str | None
     server_id: str | None
     waited_for_task_id: int | None
     gpu: str | None
@@ -71,45 +78,44 @@ async def containers(
     desk: Desk, name: str | None = None, limit: int = LISTED_MAX
 ) -> list[Container]:
     """The containers, or those that bore this name, the living one first."""
-    return [Container(**row) for row in await desk.store.rows("list_containers", name, limit)]
+    rows = await desk.store.ask(lambda pool: wishes.look(pool, name, limit))
+    return [Container(**row) for row in rows]
 
 
-async def drain(call: Call[ContainerByName, Body]) -> Container:
-    """Finish the running tasks, then stop."""
-    return await _wish(call.desk, call.params.name, "drain")
-
-
-async def stop(call: Call[ContainerByName, Body]) -> Container:
-    """As drain, and do not come back un-drained when tasks arrive."""
-    return await _wish(call.desk, call.params.name, "stop")
-
-
-async def start(call: Call[ContainerByName, Body]) -> Container:
+async def start(call: Call[ContainerByName, Wish]) -> Container:
     """Bring a container up again; one that drains may stay."""
-    desk, name = call.desk, call.params.name
-    current = await _current(desk, name)
-    if current.state in ENDED:
-        await desk.store.value("start_container", name)
-    elif current.wish is not None or current.state == "draining":
-        await desk.store.value("keep_container", name)
-    else:
-        raise Refusal(409, f"Container {name} is {current.state} already.")
-    return await _current(desk, name)
+    return await _express(call, "start")
 
 
-async def _wish(desk: Desk, name: str, wish: Literal["drain", "stop"]) -> Container:
-    wished = await desk.store.value("wish_container", name, wish)
-    current = await _current(desk, name)
-    if wished is None:
-        raise Refusal(409, f"Container {name} is {current.state} already.")
-    return current
+async def drain(call: Call[ContainerByName, Wish]) -> Container:
+    """Finish the running tasks, then stop."""
+    return await _express(call, "drain")
 
 
-async def _current(desk: Desk, name: str) -> Container:
-    found = await containers(desk, name, 1)
-    if not found:
-        raise not_found("container", name)
-    return found[0]
+async def stop(call: Call[ContainerByName, Wish]) -> Container:
+    """End now, busy or not."""
+    return await _express(call, "stop")
+
+
+async def pin(call: Call[ContainerByName, Wish]) -> Container:
+    """Stay, however idle."""
+    return await _express(call, "pin")
+
+
+async def unpin(call: Call[ContainerByName, Wish]) -> Container:
+    """Leave it to the policy again."""
+    return await _express(call, "unpin")
+
+
+async def _express(call: Call[ContainerByName, Wish], verb: Verb) -> Container:
+    name, reason = call.params.name, call.body.reason
+    try:
+        row = await call.desk.store.ask(lambda pool: wishes.express(pool, name, verb, reason))
+    except wishes.NoSuchContainer as error:
+        raise Refusal(404, str(error)) from None
+    except wishes.WishDenied as error:
+        raise Refusal(409, str(error)) from None
+    return Container(**row)
 
 
 def _order(verb: str, summary: str, handler: Any) -> Route[Any, Any]:
@@ -121,7 +127,7 @@ def _order(verb: str, summary: str, handler: Any) -> Route[Any, Any]:
         scope="operate",
         handler=handler,
         params=ContainerByName,
-        body=Body,
+        body=Wish,
         answer=Container,
         refuses=(404, 409),
     )
@@ -140,6 +146,8 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         answer=ContainerList,
     ),
     _order("drain", "Let a container finish its tasks, then stop", drain),
-    _order("stop", "Stop a container as soon as it holds no task", stop),
+    _order("stop", "Stop a container now; tasks that it cannot finish go back", stop),
     _order("start", "Start a container that has ended, or keep one that drains", start),
+    _order("pin", "Keep a container, however idle it is", pin),
+    _order("unpin", "Let the policy decide about a pinned container again", unpin),
 )

@@ -20,7 +20,9 @@ class PoolByName(Params):
 
 
 class Pool(Answer):
-    """A row of pools. What is null there comes from the scaling file."""
+    """A row of pools. What is null there comes from the scaling file. `replicas_wanted`, `reason` and
+    `decided_at` are of the autoscaler's last decision; null: it has made none yet.
+    """
 
     name: str
     paused: bool
@@ -31,6 +33,9 @@ class Pool(Answer):
     task_types: list[str]
     containers: int
     servers_active: int
+    replicas_wanted: int | None
+    reason: str | None
+    decided_at: datetime | None
 
 
 class PoolList(Answer):

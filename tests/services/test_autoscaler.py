@@ -489,6 +489,32 @@ async def test_operator_stops_a_container(world: World) -> None:
     assert await world.containers("state, reason") == [("stopped", "an operator's wish: stop")]
 
 
+async def test_operators_pin_keeps_an_idle_container_and_takes_back_one_that_drains(
+    world: World,
+) -> None:
+    """For as long as it is pinned; nothing is decided anew at every look meanwhile."""
+    await world.one_ready()
+    await world.pass_time(601)
+    await world.settle()
+    assert await world.containers() == [("reveille-text-0", "draining")]
+    await world.database.execute("UPDATE containers SET wish = 'keep', wish_reason = 'a demo'")
+    await world.settle()
+    assert await world.containers("state, reason") == [
+        ("ready", "an operator's wish: keep (a demo)")
+    ]
+    assert await world.database.fetchval("SELECT status FROM processing_servers") == "active"
+    await world.pass_time(100_000)
+    await world.settle()
+    stored = await world.database.fetchval("SELECT count(*) FROM scaling_decisions")
+    await world.settle()
+    assert await world.database.fetchval("SELECT count(*) FROM scaling_decisions") == stored
+    assert await world.containers() == [("reveille-text-0", "ready")]
+
+    await world.database.execute("UPDATE containers SET wish = NULL, wish_reason = NULL")
+    await world.settle()
+    assert await world.containers() == [("reveille-text-0", "draining")]
+
+
 async def test_operator_starts_a_container_by_inserting_a_row(world: World) -> None:
     """The autoscaler fills in what the operator need not know."""
     await world.database.execute(

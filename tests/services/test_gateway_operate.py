@@ -117,6 +117,39 @@ async def test_operators_wishes_for_a_container_are_rows_for_the_autoscaler(
     await gateway.post("/api/containers/nothing/start", status=404)
 
 
+async def test_pin_is_a_wish_with_its_reason(gateway: RunningGateway, database: Database) -> None:
+    """Kept with the container for whoever wonders why it stays; what is not pinned is a 409."""
+    await add_container(database)
+    path = "/api/containers/reveille-visual-0"
+
+    await gateway.post(f"{path}/unpin", status=409)
+    pinned = await gateway.post(f"{path}/pin", {"reason": "a demo at noon"})
+    again = await gateway.post(f"{path}/start", status=409)
+    unpinned = await gateway.post(f"{path}/unpin")
+    await gateway.post(f"{path}/drain", {"reason": "x" * 201}, status=422)
+
+    assert (pinned["wish"], pinned["wish_reason"]) == ("keep", "a demo at noon")
+    assert "ready already" in again["detail"]
+    assert (unpinned["wish"], unpinned["wish_reason"]) == (None, None)
+
+
+async def test_pools_say_what_was_decided_and_why(
+    gateway: RunningGateway, database: Database
+) -> None:
+    """The last decision that was applied, not one of a shadow."""
+    await database.execute(
+        "INSERT INTO scaling_decisions "
+        "(pool, epoch, policy, applied, replicas_before, replicas_wanted, reason, inputs) VALUES "
+        "('text', 1, 'marginal', true, 0, 2, 'task 7 has waited', '{}'), "
+        "('text', 1, 'threshold', false, 0, 3, 'depth', '{}')"
+    )
+
+    text = await gateway.get("/api/pools/text")
+
+    assert (text["replicas_wanted"], text["reason"]) == (2, "task 7 has waited")
+    assert (await gateway.get("/api/pools/visual"))["decided_at"] is None
+
+
 async def test_pool_change_touches_only_what_it_names(gateway: RunningGateway) -> None:
     """A null gives the scaling file's value back; impossible values change nothing."""
     changed = await gateway.ask(

@@ -71,6 +71,10 @@ def alive(state: str, status: str = "active", **known: Any) -> Container:
         (alive("ready", "lost"), MISSED, Act.FAIL),
         (alive("ready", wish="drain", held=1), RUNS, Act.DRAIN),
         (alive("ready", wish="stop", held=1), RUNS, Act.STOP),
+        (alive("ready", wish="keep"), RUNS, None),
+        (alive("draining", "draining", wish="keep"), RUNS, Act.KEEP),
+        (alive("draining", "inactive", wish="keep", server_seconds=99.0), RUNS, Act.STOP),
+        (container("intended", wish="keep"), UNSEEN, Act.CREATE),
         # on its way down
         (alive("draining", "draining", held=1, state_seconds=9e9), RUNS, None),
         (alive("draining", "draining", state_seconds=1.0), RUNS, None),

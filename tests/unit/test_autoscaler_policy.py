@@ -1,5 +1,6 @@
 """The threshold policy and the guards around it: a table, and properties."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -333,3 +334,15 @@ def test_lone_task_never_starves(state: PoolState, scaling: PoolScaling) -> None
     elif decision.wanted == 0:
         assert decision.look_again_seconds is not None
         assert decision.look_again_seconds <= scaling.lone_task_seconds - oldest.age_seconds
+
+
+@pytest.mark.parametrize("policy", ["threshold", "marginal"])
+def test_pinned_replica_is_never_spare(policy: str) -> None:
+    """However idle; the one beside it goes, and the reason says who was kept."""
+    pinned = replace(idle("a", 9e9), pinned=True)
+    scaling = PoolScaling(policy=policy)
+    both = decide(pool(replicas=(pinned, idle("b", 9e9))), NOW, scaling)
+    alone = decide(pool(replicas=(pinned,)), NOW, scaling)
+    assert (both.wanted, both.spare) == (1, ("b",))
+    assert (alone.wanted, alone.spare) == (1, ())
+    assert "pinned: a" in alone.reason

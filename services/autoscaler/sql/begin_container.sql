@@ -3,7 +3,7 @@
 WITH led AS (SELECT 1 FROM leaders WHERE name = $1 AND epoch = $2 FOR SHARE)
 UPDATE containers c SET
     state = 'creating', server_id = c.name || '-' || c.id,
-    reason = CASE WHEN c.provider = '' THEN 'an operator''s wish: start' ELSE c.reason END,
+    reason = CASE WHEN c.provider = '' THEN coalesce(nullif(c.reason, ''), 'an operator''s wish: start') ELSE c.reason END,
     gpu = CASE WHEN c.provider = '' THEN $5 ELSE c.gpu END,
     region = CASE WHEN c.provider = '' THEN $6 ELSE c.region END,
     spot = CASE WHEN c.provider = '' THEN $7 ELSE c.spot END,

@@ -6,7 +6,7 @@ recent AS MATERIALIZED (
     FROM (SELECT q.completed_by, q.completed_at FROM processing_queue q ORDER BY q.id DESC LIMIT 500) r
     WHERE r.completed_at IS NOT NULL GROUP BY r.completed_by
 )
-SELECT c.id AS container_id, c.name, c.pool, c.slot, c.provider, c.state, c.wish, c.waited_for_task_id,
+SELECT c.id AS container_id, c.name, c.pool, c.slot, c.provider, c.state, c.wish, c.wish_reason, c.waited_for_task_id,
     extract(epoch FROM clock.now - c.state_changed_at)::double precision AS state_seconds,
     extract(epoch FROM clock.now - c.intended_at)::double precision AS age_seconds,
     extract(epoch FROM clock.now - c.creating_at)::double precision AS start_seconds,

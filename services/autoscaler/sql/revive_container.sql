@@ -6,5 +6,5 @@ told AS (
     RETURNING s.id
 )
 UPDATE containers c SET state = 'ready', reason = $4, idle_since = reveille_now()
-FROM told WHERE c.id = $3 AND c.state = 'draining' AND c.wish IS NULL
+FROM told WHERE c.id = $3 AND c.state = 'draining' AND coalesce(c.wish, 'keep') = 'keep'
 RETURNING c.name

@@ -118,7 +118,7 @@ async def _drain_server(desk: Desk, request: web.Request, form: Form) -> str:
 def _container(do: Callable[[Call[Any, Any]], Awaitable[Any]], what: str) -> Do:
     async def act(desk: Desk, request: web.Request, form: Form) -> str:
         params = containers.ContainerByName(name=form.get("name", ""))
-        container = await do(Call(desk, request, params, Body()))
+        container = await do(Call(desk, request, params, containers.Wish()))
         return f"Container {container.name} {what}."
 
     return act
@@ -140,8 +140,10 @@ ACTIONS = (
     Action("/tasks/retry-chosen", "operate", _retry_chosen),
     Action("/servers/drain", "operate", _drain_server),
     Action("/containers/drain", "operate", _container(containers.drain, "will drain, then stop")),
-    Action("/containers/stop", "operate", _container(containers.stop, "will stop when idle")),
+    Action("/containers/stop", "operate", _container(containers.stop, "is stopped")),
     Action("/containers/start", "operate", _container(containers.start, "is wanted")),
+    Action("/containers/pin", "operate", _container(containers.pin, "stays, however idle")),
+    Action("/containers/unpin", "operate", _container(containers.unpin, "may go again")),
     Action("/pools/pause", "operate", _pool(True, "is paused: it starts and claims nothing")),
     Action("/pools/resume", "operate", _pool(False, "goes on")),
 )

@@ -4,10 +4,11 @@ from aiohttp import web
 
 from queue_gateway.board.door import Visitor
 from queue_gateway.board.phases import start_seconds, starts
-from queue_gateway.containers import ENDED, containers
+from queue_gateway.containers import containers
 from queue_gateway.desk import Desk
 from queue_gateway.pages import page
 from queue_gateway.servers import servers
+from reveille.wishes import ENDED
 
 
 async def fleet_page(desk: Desk, _: web.Request, visitor: Visitor) -> web.Response:

@@ -1,4 +1,4 @@
-"""Commands that change something: submit, cancel, retry, pools."""
+"""Commands that change tasks: submit, cancel, retry."""
 
 import hashlib
 import json
@@ -20,7 +20,6 @@ def add_to(app: typer.Typer) -> None:
     app.command()(submit)
     app.command()(cancel)
     app.command()(retry)
-    app.command()(pools)
 
 
 def submit(
@@ -157,41 +156,3 @@ def _say_which(asked: list[int], rows: list[dict[str, Any]], done: str, as_json:
             err=True,
         )
         raise typer.Exit(1)
-
-
-def pools(
-    name: Annotated[str | None, typer.Argument(help="With a name, change that pool.")] = None,
-    pause: Annotated[bool | None, typer.Option("--pause/--resume")] = None,
-    replicas_min: Annotated[int | None, typer.Option("--min", min=0)] = None,
-    replicas_max: Annotated[int | None, typer.Option("--max", min=0)] = None,
-    policy: Annotated[str | None, typer.Option()] = None,
-    as_json: Json = False,
-) -> None:
-    """Show pools, or set what the autoscaler may do with one."""
-    if name is not None:
-        changed = rows_of(
-            "UPDATE pools SET paused = coalesce($2, paused), replicas_min = coalesce($3, replicas_min), "
-            "replicas_max = coalesce($4, replicas_max), policy = coalesce($5, policy), updated_at = reveille_now() "
-            "WHERE name = $1 RETURNING name",
-            name,
-            pause,
-            replicas_min,
-            replicas_max,
-            policy,
-        )
-        if not changed:
-            known = ", ".join(
-                row["name"] for row in rows_of("SELECT name FROM pools ORDER BY name")
-            )
-            raise ReveilleError(f'no pool "{name}"; there are: {known}')
-    show(
-        rows_of(
-            "SELECT p.name, p.paused, p.replicas_min, p.replicas_max, p.policy, "
-            "coalesce(sum(d.queued), 0)::int AS queued, coalesce(sum(d.processing), 0)::int AS processing, "
-            "(SELECT count(*)::int FROM containers c "
-            "WHERE c.pool = p.name AND c.state NOT IN ('stopped', 'failed')) AS containers "
-            "FROM pools p LEFT JOIN queue_depth d ON d.pool = p.name GROUP BY p.name ORDER BY p.name DESC"
-        ),
-        as_json=as_json,
-        title="pools",
-    )

@@ -40,7 +40,9 @@ def database_url(*, required: bool = True) -> str | None:
 
 
 def with_database(work: Callable[[Connection], Awaitable[T]]) -> T:
-    """Run `work` with one connection. Raises ReveilleError with what to do when there is none."""
+    """Run `work` with one connection. Raises ReveilleError with what to do when there is none, and
+    with the database's words for what it refuses.
+    """
 
     async def run() -> T:
         dsn = database_url()
@@ -53,6 +55,12 @@ def with_database(work: Callable[[Connection], Awaitable[T]]) -> T:
             ) from None
         try:
             return await work(connection)
+        except DATABASE_ERRORS as error:
+            hint = getattr(error, "hint", None)
+            raise ReveilleError(
+                f"the database refuses: {str(error) or type(error).__name__}"
+                f"{f' ({hint})' if hint else ''}"
+            ) from None
         finally:
             await connection.close(timeout=5)
 

@@ -1,4 +1,0 @@
--- Wish for the container $1 anew, where it was before. No row: there never was one of that name.
-INSERT INTO containers (name, pool, slot, reason)
-SELECT name, pool, slot, 'started by an operator' FROM containers WHERE name = $1 ORDER BY id DESC LIMIT 1
-RETURNING id

@@ -1,0 +1,177 @@
+"""`reveille containers` and `reveille pools` on a database, and what every listing has in common."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from reveille.cli.app import app
+from reveille.errors import ReveilleError
+from reveille.testing import Database
+
+NAME = "reveille-text-0"
+LISTINGS = ("tasks", "servers", "containers", "pools", "costs", "report")
+
+Run = Callable[..., Awaitable[Result]]
+
+
+@pytest.fixture
+def run(database: Database, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A command against this test's database, with the terminal's width."""
+    monkeypatch.setenv("DATABASE_URL", database.dsn)
+
+    async def invoke(*arguments: str) -> Result:
+        return await asyncio.to_thread(CliRunner().invoke, app, arguments)
+
+    return invoke
+
+
+async def said(run: Run, *arguments: str) -> Any:
+    result = await run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+async def add_container(database: Database, slot: int = 0, state: str = "ready") -> str:
+    await database.execute(
+        "INSERT INTO containers (name, pool, slot, provider, state, reason, creating_at) "
+        "VALUES ('reveille-text-' || $1::int, 'text', $1, 'process', $2, 'r-1 takes tasks', "
+        "reveille_now() - interval '1 hour')",
+        slot,
+        state,
+    )
+    return f"reveille-text-{slot}"
+
+
+async def test_containers_that_live_are_shown_and_all_on_request(
+    run: Run, database: Database
+) -> None:
+    """What has ended is history."""
+    await add_container(database)
+    await add_container(database, 1, "stopped")
+    assert [c["name"] for c in await said(run, "containers")] == [NAME]
+    every = await said(run, "containers", "--all")
+    assert [c["state"] for c in every] == ["ready", "stopped"]
+
+
+async def test_wish_is_written_with_its_reason_for_each_container_named(
+    run: Run, database: Database
+) -> None:
+    """Several at once, as a maintenance needs it; one that is unknown spoils nothing."""
+    await add_container(database)
+    await add_container(database, 1)
+    result = await run("containers", "drain", NAME, "reveille-text-1", "nobody", "--reason", "disk")
+    assert result.exit_code == 1
+    assert "There is no container nobody." in result.stderr
+    rows = await database.fetch("SELECT wish, wish_reason FROM containers ORDER BY id")
+    assert rows == [{"wish": "drain", "wish_reason": "disk"}] * 2
+
+
+async def test_pin_and_unpin_are_wishes_that_follow_each_other(
+    run: Run, database: Database
+) -> None:
+    """A pin replaces a drain; what is not pinned cannot be unpinned."""
+    await add_container(database)
+    await said(run, "containers", "drain", NAME)
+    (pinned,) = await said(run, "containers", "pin", NAME, "--reason", "a demo")
+    (unpinned,) = await said(run, "containers", "unpin", NAME)
+    again = await run("containers", "unpin", NAME)
+    assert (pinned["wish"], pinned["wish_reason"]) == ("keep", "a demo")
+    assert (unpinned["wish"], unpinned["wish_reason"]) == (None, None)
+    assert (again.exit_code, "is not pinned" in again.stderr) == (1, True)
+
+
+async def test_start_brings_an_ended_one_back_and_withdraws_a_drain(
+    run: Run, database: Database
+) -> None:
+    """One word for both: the operator wants it to be there."""
+    await add_container(database, 0, "stopped")
+    (started,) = await said(run, "containers", "start", NAME, "--reason", "big deck")
+    running = await run("containers", "start", NAME)
+    await said(run, "containers", "stop", NAME)
+    (kept,) = await said(run, "containers", "start", NAME)
+    assert (started["state"], started["reason"]) == ("intended", "started by an operator: big deck")
+    assert "is intended already" in running.stderr
+    assert kept["wish"] is None
+
+
+async def test_pool_is_paused_bounded_and_given_back_to_the_scaling_file(
+    run: Run, database: Database
+) -> None:
+    """Only what is named changes; --reset unsets what is not named with it."""
+
+    async def pool(*arguments: str) -> tuple[Any, ...]:
+        found = {p["name"]: p for p in await said(run, "pools", *arguments)}["text"]
+        return found["paused"], found["replicas_min"], found["replicas_max"], found["policy"]
+
+    assert await pool("text", "--pause", "--min", "1") == (True, 1, None, None)
+    assert await pool("text", "--resume", "--policy", "threshold") == (False, 1, None, "threshold")
+    assert await pool("text", "--reset", "--max", "2") == (False, None, 2, None)
+
+
+async def test_pool_says_what_the_autoscaler_decided_last_and_why(
+    run: Run, database: Database
+) -> None:
+    """A number without its reason is a riddle."""
+    await database.execute(
+        "INSERT INTO scaling_decisions (pool, epoch, policy, replicas_before, replicas_wanted, "
+        "reason, inputs) VALUES ('text', 1, 'marginal', 0, 2, 'task 7 has waited', '{}')"
+    )
+    found = {p["name"]: p for p in await said(run, "pools")}
+    assert (found["text"]["wanted"], found["text"]["reason"]) == (2, "task 7 has waited")
+    assert found["visual"]["reason"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("pools", "audio", "--pause"), 'no pool "audio"; there are: text, visual'),
+        (("pools", "--pause"), "which pool?"),
+        (("pools", "text", "--min", "3", "--max", "2"), "pools_min_not_over_max"),
+        (("containers", "drain", NAME, "--reason", "x" * 201), "200 characters"),
+    ],
+)
+async def test_what_makes_no_sense_is_refused_in_a_sentence(
+    run: Run, arguments: tuple[str, ...], words: str
+) -> None:
+    """And nothing is changed by it."""
+    result = await run(*arguments)
+    assert isinstance(result.exception, ReveilleError)
+    assert words in str(result.exception)
+
+
+@pytest.mark.parametrize("listing", LISTINGS)
+async def test_listing_speaks_json_with_and_without_rows(
+    run: Run, database: Database, listing: str
+) -> None:
+    """For machines: one document on stdout, nothing else."""
+    await said(run, listing)
+    await add_container(database)
+    await database.execute(
+        "INSERT INTO processing_queue (document_id, task_type) VALUES (1, 'slide_feedback')"
+    )
+    await database.execute(
+        "INSERT INTO processing_servers (id, server_type, pool) VALUES ('s', 'text_container', 'text')"
+    )
+    assert await said(run, listing)
+
+
+@pytest.mark.parametrize("listing", LISTINGS)
+async def test_listing_fits_a_narrow_terminal(
+    run: Run, database: Database, listing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No line is broken by the terminal: 60 columns are what a split screen has."""
+    await add_container(database)
+    await database.execute(
+        "INSERT INTO processing_queue (document_id, task_type) VALUES (1, 'slide_feedback')"
+    )
+    await database.execute(
+        "INSERT INTO processing_servers (id, server_type, pool) VALUES ('s', 'text_container', 'text')"
+    )
+    monkeypatch.setattr("reveille.cli.session.console._width", 60)
+    result = await run(listing)
+    assert result.exit_code == 0
+    assert max(map(len, result.stdout.splitlines())) <= 60, result.stdout
