@@ -35,7 +35,7 @@ async def test_operators_wishes_are_carried_out_by_the_autoscaler(
     database: Database, processes: Any, deck: bytes, tmp_path: Path
 ) -> None:
     """Start, pin, drain, start anew, stop, pause: each becomes true, and the row says why."""
-    processes.start("autoscaler", **QUICK, run_dir=tmp_path / "run", scale_down_delay_seconds=1)
+    processes.start("autoscaler", **QUICK, run_dir=tmp_path / "run")
     state = "SELECT state FROM containers ORDER BY id DESC LIMIT 1"
     await reveille(database, "pools", "text", "--pause")
     await add_task(database, deck, "startup_name_extraction")
