@@ -29,6 +29,9 @@ RELEASE_SECONDS_MAX = 5.0
 RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.05, 5.0
 RETRYING_SECONDS = 60.0
 
+# A plan may be made while the queue is empty and used when it is full: it must be the index's.
+PLAN_ONCE = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
+
 # Whatever talking to a database can raise: the server's complaints, the driver's, the network's.
 # InternalClientError comes up too: the server's farewell and our next statement may cross.
 DATABASE_ERRORS = (
@@ -104,8 +107,13 @@ async def connect_pool(
     lock_seconds_max: float = 10.0,
     idle_in_transaction_seconds_max: float = 60.0,
     pooler: bool = False,
+    plan_once: bool = False,
 ) -> asyncpg.Pool:
     """A pool of such connections, none of which carries state of its session from user to user.
+
+    `plan_once` is for statements whose plan does not depend on their values: Postgres then plans
+    each once per connection. Left to itself it plans the claim anew every time, which takes as long
+    as running it (docs/performance.md).
 
     So whoever needs LISTEN, a session's advisory lock or SET (not SET LOCAL) takes `connect`:
     a pooled connection is handed back without the usual reset, which would cost a round trip.
@@ -118,6 +126,8 @@ async def connect_pool(
         idle_in_transaction_seconds_max,
         pooler,
     )
+    if plan_once and not pooler:
+        options["server_settings"] |= PLAN_ONCE
     with reading_dsn():
         pool: asyncpg.Pool = await _Pool(
             dsn,

@@ -45,6 +45,7 @@ class Service:
 
     name = "service"
     http_body_bytes_max = 1024 * 1024
+    plan_once = False  # each statement of the pool has one plan, whatever its values
     lock_seconds_max = 10.0  # how long a statement of the pool waits for a row that others hold
 
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
@@ -128,6 +129,7 @@ class Service:
                 min_size=1,
                 max_size=self.settings.database_pool_max,
                 lock_seconds_max=self.lock_seconds_max,
+                plan_once=self.plan_once,
             ),
             stop=self.stopping,
         )

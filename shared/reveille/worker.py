@@ -73,6 +73,7 @@ class WorkerService(Service):
     task types use are loaded before the first claim.
     """
 
+    plan_once = True
     lock_seconds_max = 2.0  # a turn is for all tasks: who waits for one row holds up the others
 
     def __init__(

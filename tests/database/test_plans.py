@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from reveille.database import PLAN_ONCE
 from reveille.sql import statement, together
 
 TYPES = ["deck_date_extraction", "startup_name_extraction"]
@@ -31,6 +32,12 @@ STATEMENTS = {
         ([1], [1], ["step"], ["completed"], [50], ["message"], [None]),
     ),
     "save_checkpoint": (statement("save_checkpoint"), (1, 1, "key", {})),
+}
+
+LITERALS = {
+    "claim": "'worker-1', 1, ARRAY['deck_date_extraction', 'startup_name_extraction'], 2, 60",
+    "settle": "'{1}', '{1}', '{done}', '{NULL}', '{NULL}', '{1}', '{NULL}', '{NULL}', '{NULL}'",
+    "progress": "'{1}', '{1}', '{50}', '{step}', '{message}'",
 }
 
 
@@ -116,3 +123,29 @@ async def test_functions_never_scan_the_queue(full: Any, call: str, index: str |
         after = (await connection.fetchrow(counters))["seq_scan"]
 
     assert after == before
+
+
+async def test_plans_made_while_the_queue_is_empty_hold_when_it_is_full(queue: Any) -> None:
+    """A worker plans its statements once, at its first look; nothing has been analysed since."""
+    await queue.server()
+    await queue.database.execute("VACUUM ANALYZE processing_queue")
+    kept: dict[str, dict[str, Any]] = {}
+    async with queue.database.connect() as connection:
+        for name, value in PLAN_ONCE.items():
+            await connection.execute(f"SET {name} = '{value}'")
+        for name, values in LITERALS.items():
+            await connection.execute(f"PREPARE {name} AS {statement(name)}")
+            await connection.execute(f"EXECUTE {name}({values})")
+        await connection.execute("SET session_replication_role = replica")
+        await connection.execute(FILL)
+        await connection.execute("SET session_replication_role = origin")
+        for name, values in LITERALS.items():
+            plan = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE {name}({values})")
+            kept[name] = plan[0]["Plan"]
+
+    for name, plan in kept.items():
+        read = {n["Index Name"]: "Index Cond" in n for n in nodes(plan) if "Index Name" in n}
+        of_the_queue = {index: bounded for index, bounded in read.items() if "queue_" in index}
+        assert set(of_the_queue) <= {"processing_queue_claimable", "processing_queue_pkey"}, name
+        assert all(of_the_queue.values()), (name, plan)
+        assert ("Seq Scan", None) not in scans_of_the_queue(plan), name

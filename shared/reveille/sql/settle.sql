@@ -13,7 +13,8 @@ WITH ends AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT q.retry_count, q.max_retries, q.attempt, q.locked_by, q.started_at
         FROM processing_queue q
-        WHERE q.id = e.id AND q.lease_token = e.lease_token AND q.status = 'processing' FOR UPDATE
+        -- coalesce: no partial index (of what is held) shall look better than the primary key while it is small
+        WHERE q.id = e.id AND q.lease_token = e.lease_token AND coalesce(q.status, '') = 'processing' FOR UPDATE
     ) AS q
 ), kept AS (
     INSERT INTO task_attempts (task_id, attempt, lease_token, server_id, started_at, outcome, reason, error)
