@@ -56,7 +56,7 @@ CREATE TABLE containers (
 CREATE UNIQUE INDEX containers_one_live_per_name ON containers USING btree (name) WHERE ((state)::text <> ALL ((ARRAY['stopped'::character varying, 'failed'::character varying])::text[]));
 CREATE INDEX containers_pool ON containers USING btree (pool, id DESC);
 CREATE TRIGGER reveille_container_state BEFORE UPDATE ON containers FOR EACH ROW WHEN (((old.state)::text IS DISTINCT FROM (new.state)::text)) EXECUTE FUNCTION reveille_container_changed();
-CREATE TRIGGER reveille_container_wanted AFTER INSERT ON containers FOR EACH ROW WHEN (((new.provider)::text = ''::text)) EXECUTE FUNCTION reveille_container_wished();
+CREATE TRIGGER reveille_container_wanted AFTER INSERT ON containers FOR EACH ROW WHEN (((new.provider)::text = ANY ((ARRAY[''::character varying, 'keda'::character varying])::text[]))) EXECUTE FUNCTION reveille_container_wished();
 CREATE TRIGGER reveille_container_wished AFTER UPDATE ON containers FOR EACH ROW WHEN (((new.wish IS NOT NULL) AND ((old.wish)::text IS DISTINCT FROM (new.wish)::text))) EXECUTE FUNCTION reveille_container_wished();
 
 CREATE TABLE documents (

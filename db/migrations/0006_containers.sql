@@ -77,8 +77,9 @@ END $$;
 CREATE TRIGGER reveille_container_wished AFTER UPDATE ON containers
     FOR EACH ROW WHEN (NEW.wish IS NOT NULL AND OLD.wish IS DISTINCT FROM NEW.wish)
     EXECUTE FUNCTION reveille_container_wished();
+-- A standby, too, tells KEDA at once what the leader has begun.
 CREATE TRIGGER reveille_container_wanted AFTER INSERT ON containers
-    FOR EACH ROW WHEN (NEW.provider = '') EXECUTE FUNCTION reveille_container_wished();
+    FOR EACH ROW WHEN (NEW.provider IN ('', 'keda')) EXECUTE FUNCTION reveille_container_wished();
 
 -- What was decided, on what facts, and why. `memory` is the policy's state for its next decision.
 CREATE TABLE scaling_decisions (

@@ -12,7 +12,7 @@ import structlog
 
 from autoscaler.ledger import Ledger
 from autoscaler.offers import PricedOffer, PriceKey, price_of
-from autoscaler.provider import PricedProvider, Provider, ProviderError
+from autoscaler.provider import PricedProvider, Provider, ProviderError, StackedProvider
 from autoscaler.scaling_file import Offer, PoolScaling
 
 log = structlog.get_logger(__name__)
@@ -73,6 +73,11 @@ class Catalogue:
         """Whether any provider of the pool's can start anything."""
         names = providers_of([scaling], otherwise)
         return any(name in self._providers and self._providers[name].can_start for name in names)
+
+    def ends_highest_first(self, scaling: PoolScaling, otherwise: str) -> bool:
+        """Whether some provider of the pool's can end only the highest slot."""
+        names = providers_of([scaling], otherwise)
+        return any(isinstance(self._providers.get(name), StackedProvider) for name in names)
 
     def _price(self, offer: Offer, name: str, otherwise: float | None) -> PricedOffer | str:
         provider = self._providers.get(name)

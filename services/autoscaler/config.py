@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from autoscaler.docker_settings import DockerSettings
+from autoscaler.keda_settings import KedaSettings
 from autoscaler.kubernetes_settings import KubernetesSettings
 from autoscaler.lifespan import LifeLimits
 from autoscaler.scaling_file import PoolScaling, read_scaling
@@ -17,7 +18,7 @@ from autoscaler.verda_settings import VerdaSettings
 from reveille.settings import Settings
 
 
-class AutoscalerSettings(DockerSettings, KubernetesSettings, VerdaSettings, Settings):
+class AutoscalerSettings(DockerSettings, KedaSettings, KubernetesSettings, VerdaSettings, Settings):
     """What the autoscaler adds. The settings below `scaling_file` override it for every pool."""
 
     scaling_file: Path | None = Field(None, description="YAML; unset: the requirements' numbers")
@@ -33,7 +34,7 @@ class AutoscalerSettings(DockerSettings, KubernetesSettings, VerdaSettings, Sett
     )
     budget_alert_only: bool | None = Field(None, description="hold nothing, say so")
 
-    provider: Literal["docker", "kubernetes", "process", "static", "verda"] = "process"
+    provider: Literal["docker", "keda", "kubernetes", "process", "static", "verda"] = "process"
     container_prefix: str = Field(
         "reveille",
         pattern=r"^[a-z][a-z0-9-]{0,30}$",

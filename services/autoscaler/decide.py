@@ -6,6 +6,7 @@ failures, or beyond the budget. Pure, like the policies.
 """
 
 from dataclasses import replace
+from itertools import takewhile
 
 from autoscaler.budget import over_budget
 from autoscaler.floor import Floor, floor_of
@@ -21,7 +22,7 @@ def decide(state: PoolState, now: float, config: PoolScaling) -> Decision:
     floor = floor_of(now, config)
     if floor.replicas > config.min_replicas:
         config = config.model_copy(update={"min_replicas": floor.replicas})
-    wished = _without_pinned(require_policy(config.policy)(state, now, config), state)
+    wished = _may_go(require_policy(config.policy)(state, now, config), state)
     decision = _within_bounds(wished, have, config)
     if floor.changes_in_seconds is not None:
         decision = _told_hours(decision, floor, floor.changes_in_seconds)
@@ -42,18 +43,30 @@ def decide(state: PoolState, now: float, config: PoolScaling) -> Decision:
     )
 
 
-def _without_pinned(decision: Decision, state: PoolState) -> Decision:
-    """An operator's pin goes before what a policy could spare."""
+def _may_go(decision: Decision, state: PoolState) -> Decision:
+    """An operator's pin goes before what a policy could spare, and so does a provider that can end
+    its containers only from the top.
+    """
     pinned = {replica.name for replica in state.replicas if replica.pinned}
-    spared = tuple(name for name in decision.spare if name in pinned)
-    if not spared:
-        return decision
+    spare = tuple(name for name in decision.spare if name not in pinned)
+    words = "pinned"
+    if state.ends_highest_first:
+        spare = _from_the_top(spare, state)
+        words = "pinned, or below one that stays"
+    kept = [name for name in decision.spare if name not in spare]
+    if not kept:
+        return replace(decision, spare=spare)
     return replace(
         decision,
-        wanted=decision.wanted + len(spared),
-        reason=f"{decision.reason}; pinned: {', '.join(spared)}",
-        spare=tuple(name for name in decision.spare if name not in pinned),
+        wanted=decision.wanted + len(kept),
+        reason=f"{decision.reason}; {words}: {', '.join(kept)}",
+        spare=spare,
     )
+
+
+def _from_the_top(spare: tuple[str, ...], state: PoolState) -> tuple[str, ...]:
+    descending = [replica.name for replica in reversed(state.present)]
+    return tuple(takewhile(lambda name: name in spare, descending))
 
 
 def _told_hours(decision: Decision, floor: Floor, changes: float) -> Decision:

@@ -67,6 +67,7 @@ class Decisions:
             can_start=self._catalogue.can_start(scaling, self._settings.provider),
             choice=choice,
             spending=spending,
+            ends_highest_first=self._catalogue.ends_highest_first(scaling, self._settings.provider),
         )
         decision = decide(state, row["now"], scaling)
         if self._worth_storing(state, decision) and not await self._ledger.add_decision(

@@ -227,6 +227,15 @@ class Ledger:
             offer.usd_per_hour,
         )
 
+    async def look_stacked(self, provider: str) -> list[str]:
+        """Names of the live containers that `provider` was asked for."""
+        rows = await self._pool.fetch(statement("look_stacked"), provider)
+        return [row["name"] for row in rows]
+
+    async def recall_worker(self, name: str) -> None:
+        """Tell a worker that registered from inside `name` before this life of it to leave."""
+        await self._fenced("recall_worker", name)
+
     async def note_stages(self, seen: Sequence[tuple[int, bool, bool, bool]]) -> None:
         """How far containers have come up: (container_id, has a GPU, has its image, its worker
         has registered).

@@ -39,6 +39,7 @@ def state_of(
     can_start: bool,
     choice: Choice,
     spending: Spending | None,
+    ends_highest_first: bool = False,
 ) -> PoolState:
     """The state of one pool; `spending` is all pools' together. Another policy's memory is not
     this one's.
@@ -52,6 +53,7 @@ def state_of(
         other_free_slots=row["other_free_slots"],
         paused=row["paused"],
         can_start=can_start,
+        ends_highest_first=ends_highest_first,
         failures=choice.failures,
         failed_seconds_ago=choice.failed_seconds_ago,
         refusal=choice.refusal,

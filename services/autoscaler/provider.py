@@ -87,6 +87,15 @@ class Provider(Protocol):
 
 
 @runtime_checkable
+class StackedProvider(Protocol):
+    """A provider that can end only the container of a pool's highest slot."""
+
+    @property
+    def ends_highest_first(self) -> Literal[True]:
+        """So it is, for all that it runs."""
+
+
+@runtime_checkable
 class PricedProvider(Protocol):
     """A provider that can be asked what it charges."""
 

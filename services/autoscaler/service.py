@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -13,17 +14,21 @@ from autoscaler.config import AutoscalerSettings
 from autoscaler.container import Container
 from autoscaler.decisions import Decisions
 from autoscaler.fleet import Fleet
+from autoscaler.keda.published import Published
 from autoscaler.leader import Leader
 from autoscaler.ledger import Ledger, Row, Spending
 from autoscaler.operations import Operations
 from autoscaler.provider import Provider
-from autoscaler.providers import PROVIDERS
+from autoscaler.providers import open_provider
 from autoscaler.spending import SpendingGauges
 from reveille.channels import Channel
 from reveille.database import DATABASE_ERRORS
 from reveille.errors import ConfigurationError
 from reveille.lifecycle import Service
 from reveille.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from autoscaler.keda.server import KedaServer
 
 log = structlog.get_logger(__name__)
 
@@ -45,14 +50,15 @@ class Autoscaler(Service):
         self.scaler_settings = settings
         self.scaling = settings.scaling()  # early: a wrong file is told before anything runs
         self.providers: dict[str, Provider] = {}
+        self.keda: KedaServer | None = None
         self._news = asyncio.Event()
         self._heard_at = float("-inf")  # monotonic
 
     async def setup(self) -> None:
         """Providers, listeners, gauges."""
         settings = self.scaler_settings
-        self._open_providers()
         self.ledger = Ledger(self.pool)
+        self._open_providers()
         self.leader = Leader(self.notifier, self.ledger, settings.holder)
         self.operations = Operations(self._news.set)
         self.catalogue = Catalogue(
@@ -73,15 +79,25 @@ class Autoscaler(Service):
         for channel in (Channel.TASK_READY, Channel.SERVER_CHANGED, Channel.SCALING_CHANGED):
             self.notifier.on(channel, self._on_news)
         self.notifier.on_connect(self._on_connect)
+        if settings.keda_listen:
+            self.keda = await self._open_keda()
 
     def _open_providers(self) -> None:
         settings = self.scaler_settings
         names = providers_of(list(self.scaling.values()), settings.provider)
         for name in sorted(names - self.providers.keys()):
-            if name not in PROVIDERS:
-                known = ", ".join(sorted(PROVIDERS))
-                raise ConfigurationError(f"unknown provider {name!r}; known are {known}")
-            self.providers[name] = PROVIDERS[name](settings)
+            self.providers[name] = open_provider(name, settings, self.ledger)
+
+    async def _open_keda(self) -> "KedaServer":
+        try:
+            from autoscaler.keda.server import KedaServer
+        except ImportError as error:
+            raise ConfigurationError(
+                f"REVEILLE_KEDA_LISTEN needs the extra reveille[keda]: {error}"
+            ) from None
+        server = KedaServer(self.scaler_settings, Published(self.pool))
+        await server.open()
+        return server
 
     async def work(self) -> None:
         """Rounds until stopped; a database that is away is waited for."""
@@ -90,6 +106,8 @@ class Autoscaler(Service):
             begun = time.monotonic()
             try:
                 pause = await self.round()
+                if self.keda is not None:
+                    await self.keda.published.read()
             except DATABASE_ERRORS as error:
                 log.warning("round_failed", error=str(error) or type(error).__name__)
                 pause = DATABASE_PAUSE_SECONDS
@@ -187,6 +205,8 @@ class Autoscaler(Service):
             await self.operations.finish(grace_seconds)
 
     async def close(self) -> None:
-        """Close the providers."""
+        """Close the providers, and the scaler that KEDA asks."""
+        if self.keda is not None:
+            await self.keda.close()
         for provider in self.providers.values():
             await provider.close()

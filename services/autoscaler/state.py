@@ -46,7 +46,8 @@ class PoolState:
 
     `other_servers` are live servers that serve it and are nobody's container here (a dedicated
     machine). `service_seconds` is how long a task of each type takes, as far as it was measured.
-    `failures` counts containers that failed in a row, `failed_seconds_ago` is the age of
+    `replicas` are in the order of their slots; `ends_highest_first`: none can end before those above
+    it. `failures` counts containers that failed in a row, `failed_seconds_ago` is the age of
     the last. `refusal` says why none of the pool's offers can be had. `spent_usd` is what all pools
     cost this calendar month, None when it is not known; `usd_per_hour` what all their containers
     cost now, `start_usd_per_hour` what one more would.
@@ -61,6 +62,7 @@ class PoolState:
     service_seconds: Mapping[str, float] = field(default_factory=dict)
     paused: bool = False
     can_start: bool = True
+    ends_highest_first: bool = False
     failures: int = 0
     failed_seconds_ago: float | None = None
     refusal: str = ""

@@ -11,7 +11,12 @@ ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 DOCKERFILES = ("docker/Dockerfile", "docker/gpu.Dockerfile")
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-build.lock")
+LOCKS = (
+    "requirements.lock",
+    "requirements-dev.lock",
+    "requirements-build.lock",
+    "requirements-keda.lock",
+)
 OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
 LONG_RUNNING = sorted(set(OURS) - {"migrate", "model-stub"})
 

@@ -15,6 +15,7 @@ from autoscaler.kubernetes_settings import KubernetesSettings
 from autoscaler.provider import ContainerSpec
 from autoscaler.providers.kubernetes.body import body_of
 from autoscaler.scaling_file import read_scaling
+from autoscaler.sightings import name_of
 from reveille.settings import DocumentSettings, Settings, WorkerSettings
 
 FOLDER = Path(__file__).parents[2] / "docker" / "kubernetes"
@@ -32,13 +33,15 @@ KINDS = {
     "PodTemplate",
     "Role",
     "RoleBinding",
+    "ScaledObject",
     "Service",
     "ServiceAccount",
+    "StatefulSet",
 }
 
 
 def _documents() -> Iterator[tuple[str, dict[str, Any]]]:
-    for file in sorted(FOLDER.glob("*.yaml")):
+    for file in sorted(FOLDER.rglob("*.yaml")):
         for document in yaml.safe_load_all(file.read_text()):
             yield f"{file.name}:{document['kind']}", document
 
@@ -48,7 +51,7 @@ DOCUMENTS = list(_documents())
 
 def _pods() -> Iterator[tuple[str, dict[str, Any]]]:
     for where, document in DOCUMENTS:
-        if document["kind"] in {"Deployment", "Job"}:
+        if document["kind"] in {"Deployment", "Job", "StatefulSet"}:
             yield f"{where}:{document['metadata']['name']}", document["spec"]["template"]
         elif document["kind"] == "PodTemplate":
             yield f"{where}:{document['metadata']['name']}", document["template"]
@@ -162,7 +165,7 @@ def test_selectors_find_their_pods() -> None:
     ]
     for selector in selectors:
         assert any(selector.items() <= own.items() for own in labels), selector
-    for deployment in _of_kind("Deployment"):
+    for deployment in [*_of_kind("Deployment"), *_of_kind("StatefulSet")]:
         wanted = deployment["spec"]["selector"]["matchLabels"]
         assert wanted.items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
 
@@ -182,3 +185,38 @@ def test_image_that_kustomize_renames_is_one_that_is_used() -> None:
     }
     (kustomization,) = _of_kind("Kustomization")
     assert {image["name"] for image in kustomization["images"]} <= used
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_keda_scales_the_pods_that_the_autoscaler_knows_by_name(pool: str) -> None:
+    """Pod reveille-<pool>-<n> is the container of slot n; its number is asked for at our port."""
+    (scaled,) = [d for d in _of_kind("ScaledObject") if d["metadata"]["name"] == f"reveille-{pool}"]
+    (pods,) = [d for d in _of_kind("StatefulSet") if d["metadata"]["name"] == f"reveille-{pool}"]
+    (service,) = [d for d in _of_kind("Service") if d["metadata"]["name"] == "reveille-autoscaler"]
+    (trigger,) = scaled["spec"]["triggers"]
+    (worker,) = pods["spec"]["template"]["spec"]["containers"]
+    own = {entry["name"]: entry for entry in worker["env"]}
+    assert f"{name_of('reveille', pool, 7)}" == f"{pods['metadata']['name']}-7"
+    assert scaled["spec"]["scaleTargetRef"]["name"] == pods["metadata"]["name"]
+    assert trigger["type"] == "external-push"
+    assert trigger["metadata"]["pool"] == pool
+    assert trigger["metadata"]["scalerAddress"] == (
+        f"reveille-autoscaler.reveille.svc:{service['spec']['ports'][0]['port']}"
+    )
+    assert own["REVEILLE_CONTAINER_ID"]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
+    assert "replicas" not in pods["spec"]
+    assert worker["args"] == ["python", "-m", f"{pool}_worker"]
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_worker_is_the_same_under_keda(pool: str) -> None:
+    """Two ways to run it, one pod: what one of them learns the other must not lack."""
+    template = _template(pool)["template"]["spec"]
+    (pods,) = [d for d in _of_kind("StatefulSet") if d["metadata"]["name"] == f"reveille-{pool}"]
+    under_keda = pods["spec"]["template"]["spec"]
+    (worker,) = under_keda["containers"]
+    worker = {
+        **worker,
+        "env": [entry for entry in worker["env"] if entry["name"] != "REVEILLE_CONTAINER_ID"],
+    }
+    assert {**under_keda, "containers": [worker]} == template

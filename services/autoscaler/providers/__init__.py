@@ -4,12 +4,15 @@ import os
 from collections.abc import Callable, Mapping
 
 from autoscaler.config import AutoscalerSettings
+from autoscaler.ledger import Ledger
 from autoscaler.provider import Provider
 from autoscaler.providers.docker import DockerProvider
+from autoscaler.providers.keda import KedaProvider
 from autoscaler.providers.kubernetes import KubernetesProvider
 from autoscaler.providers.process import ProcessProvider
 from autoscaler.providers.static import StaticProvider
 from autoscaler.providers.verda import VerdaProvider
+from reveille.errors import ConfigurationError
 
 
 def _process(settings: AutoscalerSettings) -> Provider:
@@ -58,3 +61,15 @@ PROVIDERS: Mapping[str, Callable[[AutoscalerSettings], Provider]] = {
     "static": _static,
     "verda": _verda,
 }
+
+
+def open_provider(name: str, settings: AutoscalerSettings, ledger: Ledger) -> Provider:
+    """The provider of that name. Raises ConfigurationError."""
+    if name == "keda":  # what it runs are rows
+        if not settings.keda_listen:
+            raise ConfigurationError("the provider keda needs REVEILLE_KEDA_LISTEN")
+        return KedaProvider(ledger)
+    if name not in PROVIDERS:
+        known = ", ".join(sorted([*PROVIDERS, "keda"]))
+        raise ConfigurationError(f"unknown provider {name!r}; known are {known}")
+    return PROVIDERS[name](settings)
