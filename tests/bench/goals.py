@@ -60,6 +60,11 @@ def _plain(scenario: str, case: str, measure: str) -> Value:
     return lambda run: run.median(scenario, case, measure)
 
 
+def _share(value: float | None, of: int) -> float | None:
+    return None if value is None else value / of
+
+
+WHOLE = "reveille, five services"
 OURS = ("reveille", "bare", "notify-per-insert")
 GOALS = (
     *(
@@ -121,6 +126,40 @@ GOALS = (
         says="drain, one process, best setting: of the best other queue",
         value=_over_best("drain-1", "reveille, 256 slots", "per second", OURS),
         limit=1,
+        suffix=" ×",
+    ),
+    Goal(
+        says="the GPU is busy over a backlog of calls of 1 s, 1 slot",
+        value=_plain("gpu", "1 slot", "busy %"),
+        limit=99,
+        suffix=" %",
+    ),
+    Goal(
+        says="gap between two calls, 1 slot",
+        value=_plain("gpu", "1 slot", "gap ms"),
+        limit=5,
+        at_most=True,
+        suffix=" ms",
+    ),
+    Goal(
+        says="idle worker, transactions a minute",
+        value=_plain("idle", "a minute of nothing", "reveille"),
+        limit=12,
+        at_most=True,
+    ),
+    Goal(
+        says="idle, all five services: transactions a minute and process",
+        value=lambda run: _share(run.median("idle", "a minute of nothing", WHOLE), 5),
+        limit=12,
+        at_most=True,
+    ),
+    Goal(
+        says="a task with a million rows of history: of one with a hundred",
+        value=_ratio(
+            "growth", "1,000,000 rows of history", "100 rows of history", "claimed and ended"
+        ),
+        limit=1.5,
+        at_most=True,
         suffix=" ×",
     ),
     Goal(

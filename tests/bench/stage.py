@@ -81,7 +81,11 @@ class Stage:
         if known is not None:
             return known
         contestant.check()
-        name = f"bench_{contestant.name.replace('-', '_')}"
+        dsn = await self._create(contestant, f"bench_{contestant.name.replace('-', '_')}")
+        self._ready[contestant.name] = dsn
+        return dsn
+
+    async def _create(self, contestant: Contestant, name: str) -> str:
         admin = await asyncpg.connect(self.postgres.dsn)
         try:
             await admin.execute(f'CREATE DATABASE "{name}"')
@@ -89,8 +93,12 @@ class Stage:
             await admin.close()
         dsn = with_database(self.postgres.dsn, name)
         await self._run_child(contestant, "install", dsn)
-        self._ready[contestant.name] = dsn
         return dsn
+
+    async def another_database(self, contestant: Contestant, name: str) -> str:
+        """One more database of this contestant, installed."""
+        await self.dsn(contestant)
+        return await self._create(contestant, f"bench_{name}")
 
     async def open_connection(self, contestant: Contestant) -> Any:
         """A plain connection to the contestant's database, to be closed by the caller."""

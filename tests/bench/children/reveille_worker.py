@@ -54,7 +54,7 @@ def say(line: str) -> None:
     os.write(1, f"{line}\n".encode())
 
 
-def handler(*, report: bool, seconds: float) -> Handler:
+def handler(*, report: bool, ends: bool, seconds: float) -> Handler:
     """A handler that does nothing, or waits as for a model."""
 
     async def handle(_options: TaskOptions, _context: HandlerContext) -> Outcome:
@@ -62,6 +62,8 @@ def handler(*, report: bool, seconds: float) -> Handler:
             say(str(time.monotonic_ns()))
         if seconds:
             await asyncio.sleep(seconds)
+        if ends:
+            say(f"end {time.monotonic_ns()}")
         return Done()
 
     return handle
@@ -90,7 +92,11 @@ def main() -> None:
     configure_logging(options.get("log_level", "warning"), json=True)
     telemetry = configure("bench-worker", otlp_endpoint=settings.otlp_endpoint)
     task_type = "slide_feedback" if options.get("other") else "visual_analysis"
-    work = handler(report=options.get("report", False), seconds=options.get("seconds", 0.0))
+    work = handler(
+        report=options.get("report", False),
+        ends=options.get("ends", False),
+        seconds=options.get("seconds", 0.0),
+    )
     service = BenchWorker(settings, telemetry, pool="visual", handlers={task_type: work})
     service.model = NoModel()  # type: ignore[assignment]
     asyncio.run(live(service, telemetry))

@@ -1,7 +1,20 @@
 """What is measured, in the order of a run."""
 
 from tests.bench.scenario import Scenario
-from tests.bench.scenarios import bulk, claim, drain, enqueue, wakeup
+from tests.bench.scenarios import (
+    bulk,
+    claim,
+    dependencies,
+    drain,
+    enqueue,
+    footprint,
+    gpu,
+    growth,
+    idle,
+    render,
+    seeing,
+    wakeup,
+)
 
 SCENARIOS: tuple[Scenario, ...] = (
     *enqueue.SCENARIOS,
@@ -9,4 +22,11 @@ SCENARIOS: tuple[Scenario, ...] = (
     *wakeup.SCENARIOS,
     *drain.SCENARIOS,
     *claim.SCENARIOS,
+    growth.SCENARIO,
+    dependencies.SCENARIO,
+    gpu.SCENARIO,
+    render.SCENARIO,
+    seeing.SCENARIO,
+    idle.SCENARIO,
+    footprint.SCENARIO,
 )

@@ -85,7 +85,7 @@ async def _one_burst(
 
 
 def _idle_cases(short: bool) -> Sequence[Case]:
-    return [_idle(c, 50 if short else 200) for c in (NOTIFY, REVEILLE, *OTHERS)]
+    return [_idle(c, 40 if short else 120) for c in (NOTIFY, REVEILLE, *OTHERS)]
 
 
 def _burst_cases(short: bool) -> Sequence[Case]:
