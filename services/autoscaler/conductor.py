@@ -16,6 +16,7 @@ from autoscaler.operations import Operations
 from autoscaler.provider import ContainerSpec, Provider, ProviderError, Trouble
 from autoscaler.starts import report_start
 from reveille.database import retrying
+from reveille.semconv import LABEL_POOL
 from reveille.telemetry import Telemetry
 
 log = structlog.get_logger(__name__)
@@ -103,6 +104,7 @@ class Conductor:
         except ProviderError as error:
             # The row stays as it is, so the next round tries again.
             log.warning("container_not_stopped", container=container.name, error=str(error))
+            self._telemetry.metrics.container_stops_failed.add(1, {LABEL_POOL: container.pool})
             return
         failed = step.act is Act.FAIL
         state = "failed" if failed else "stopped"
@@ -155,11 +157,12 @@ class Conductor:
         if not self._operations.busy(container.name):
             self._operations.start(container.name, self._end(container, step, provider_name))
 
-    async def stop_stray(self, name: str, provider_name: str) -> None:
+    async def stop_stray(self, name: str, pool: str, provider_name: str) -> None:
         """End something that runs under a name of ours and serves nobody."""
         try:
             await self._provider(provider_name).stop(name)
         except ProviderError as error:
             log.warning("stray_not_stopped", container=name, error=str(error))
+            self._telemetry.metrics.container_stops_failed.add(1, {LABEL_POOL: pool})
         else:
             log.warning("stray_stopped", container=name)

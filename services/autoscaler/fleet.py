@@ -174,7 +174,7 @@ class Fleet:
                 if server is not None and stray.state == "running":
                     adopted |= await self._adopt(stray, place, provider, server)
                 elif count >= STOP_COUNTS_MIN:
-                    work = self._conductor.stop_stray(stray.name, provider)
+                    work = self._conductor.stop_stray(stray.name, place[0], provider)
                     self._operations.start(stray.name, work)
         return adopted
 

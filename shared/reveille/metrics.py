@@ -159,6 +159,12 @@ class Metrics:
         self.container_starts = count(
             "container.starts", AUTOSCALER, "Starts by outcome: ready or failed.", pool, outcome
         )
+        self.container_stops_failed = count(
+            "container.stops.failed",
+            AUTOSCALER,
+            "Stops that a provider refused or did not finish; each is tried again, and costs.",
+            pool,
+        )
         self.cost = table("cost.usd", "", AUTOSCALER, "Spent in this calendar month.", pool)
         self.budget_used = table("budget.used.ratio", "", AUTOSCALER, "Spent of the budget.")
         self.task_cost = table(

@@ -489,6 +489,19 @@ async def test_operator_stops_a_container(world: World) -> None:
     assert await world.containers("state, reason") == [("stopped", "an operator's wish: stop")]
 
 
+async def test_stop_that_fails_is_counted_and_tried_again(world: World) -> None:
+    """It goes on costing: an alert counts it, and the row keeps the wish."""
+    await world.one_ready()
+    await world.database.execute("UPDATE containers SET wish = 'stop'")
+    world.provider.broken = True
+    await world.settle()
+    told = world.scaler.telemetry.metrics_text().decode()
+    assert 'reveille_container_stops_failed_total{pool="text"}' in told
+    world.provider.broken = False
+    await world.settle()
+    assert await world.containers() == [("reveille-text-0", "stopped")]
+
+
 async def test_operators_pin_keeps_an_idle_container_and_takes_back_one_that_drains(
     world: World,
 ) -> None:
