@@ -75,6 +75,7 @@ BEGIN
     END IF;
     IF reveille_is_traceparent(task.traceparent) IS NOT TRUE THEN
         random_id := encode(uuid_send(gen_random_uuid()), 'hex');
+        random_id := right(random_id, 14) || left(random_id, 18);  -- turned, see reveille_before_insert()
         task.traceparent := '00-' || random_id || '-' || right(random_id, 16) || '-01';
         task.tracestate := 'reveille=minted';
     END IF;
@@ -138,7 +139,9 @@ BEGIN
         SELECT t.pool, coalesce(NEW.max_retries, t.max_retries) INTO NEW.pool, NEW.max_retries
         FROM %1$I.task_types t WHERE t.name = NEW.task_type;
         IF NEW.traceparent IS NULL THEN
-            NEW.traceparent := '00-' || encode(uuid_send(gen_random_uuid()), 'hex')
+            -- A UUID's lower half begins with the bits 10, and samplers decide by a trace id's lower half: it is turned.
+            NEW.traceparent := encode(uuid_send(gen_random_uuid()), 'hex');
+            NEW.traceparent := '00-' || right(NEW.traceparent, 14) || left(NEW.traceparent, 18)
                 || '-' || to_hex(NEW.id | x'1000000000000000'::bigint) || '-01';
             NEW.tracestate := 'reveille=minted';
         ELSIF NOT %1$I.reveille_is_traceparent(NEW.traceparent) THEN

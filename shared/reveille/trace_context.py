@@ -6,6 +6,7 @@ and garbage. Garbage is replaced by ids derived from the task itself, so that ev
 whatever process, comes to the same ones and the trace stays in one piece.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
+_USUAL = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
 # A longer header is garbage (W3C asks for 55 characters and 512); the propagator would log each.
 _HEADER_CHARACTERS_MAX = 512
 # A pipeline's fan-in is a dozen tasks; a span that links to thousands helps nobody.
@@ -60,6 +62,13 @@ def parse(traceparent: object, tracestate: object = None) -> SpanContext | None:
     """The span context that a traceparent names, or None when it names none. Never raises."""
     if not isinstance(traceparent, str) or len(traceparent) > _HEADER_CHARACTERS_MAX:
         return None
+    if tracestate is None and (usual := _USUAL.fullmatch(traceparent)):  # 3 µs of 20 the long way
+        return SpanContext(
+            int(usual[1], 16),
+            int(usual[2], 16),
+            is_remote=True,
+            trace_flags=TraceFlags(int(usual[3], 16)),
+        )
     carrier = {"traceparent": traceparent}
     if isinstance(tracestate, str) and len(tracestate) <= _HEADER_CHARACTERS_MAX:
         carrier["tracestate"] = tracestate

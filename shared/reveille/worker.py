@@ -9,7 +9,7 @@ the turn loop writes `_running`; handlers run as tasks beside it.
 
 import asyncio
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from importlib.metadata import version
 from typing import Any
@@ -52,6 +52,9 @@ DATABASE_PAUSE_SECONDS = 0.5  # between tries to register
 MODEL_PAUSE_SECONDS_MAX = 5.0
 IDLE_REPORT_SECONDS = 1.0
 CANCEL_SECONDS_MAX = 5.0
+# What is left to do about a settled task (counting, logging) waits until the next turn is under way:
+# the database is the slower of the two and should not wait for it.
+TELL_SECONDS = 0.0005
 
 
 class Running:
@@ -66,6 +69,13 @@ class Running:
         self.began = time.monotonic()
         self.settled: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self.work: asyncio.Task[None] | None = None
+
+
+def _tell_settled(told: Sequence[tuple[Running, str | None]]) -> None:
+    """Let the attempts know how their tasks were settled."""
+    for running, status in told:
+        if not running.settled.done():
+            running.settled.set_result(status)
 
 
 class WorkerService(Service):
@@ -425,8 +435,7 @@ class WorkerService(Service):
         self.slots.take_queued(len(turn.claims))
         for claim in turn.claims:
             self._begin(claim)
-        for running, end in ends:
-            self._ended(running, end, turn.settled.get(end.claim.task_id))
+        self._all_ended(ends, turn.settled)
         if turn.claims and woken_at is not None:
             self.telemetry.metrics.wakeup.record(
                 time.monotonic() - woken_at, {"pool": self.task_pool}
@@ -438,11 +447,17 @@ class WorkerService(Service):
         elif looked and limit:
             self._start_looks()
 
+    def _all_ended(self, ends: list[tuple[Running, End]], settled: Mapping[int, str]) -> None:
+        told = [(running, settled.get(end.claim.task_id)) for running, end in ends]
+        for running, _ in told:
+            self._drop(running)
+        if told:
+            asyncio.get_running_loop().call_later(TELL_SECONDS, _tell_settled, told)
+
     def _ended(self, running: Running, _end: End, status: str | None) -> None:
         """The attempt is over; `status` None: the task was not ours any more."""
         self._drop(running)
-        if not running.settled.done():
-            running.settled.set_result(status)
+        _tell_settled([(running, status)])
 
     def _drop(self, running: Running) -> None:
         """It holds nothing any more; soon current_load says so."""

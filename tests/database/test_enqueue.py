@@ -315,3 +315,15 @@ async def test_minted_trace_contexts_differ(queue: Any) -> None:
         )
         == 200
     )
+
+
+async def test_minted_trace_ids_are_sampled_evenly(queue: Any) -> None:
+    """A ratio sampler looks at the lower half of the trace id: every first digit occurs there."""
+    await queue.database.execute(
+        "INSERT INTO processing_queue (document_id, task_type) "
+        "SELECT n, 'visual_analysis' FROM generate_series(1, 400) n"
+    )
+    digits = await queue.database.fetchval(
+        "SELECT count(DISTINCT substr(traceparent, 20, 1)) FROM processing_queue"
+    )
+    assert digits == 16
