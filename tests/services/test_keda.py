@@ -233,6 +233,20 @@ async def test_worker_of_a_former_life_is_told_to_leave(world: World) -> None:
     assert await world.database.fetchval("SELECT status FROM processing_servers") == "draining"
 
 
+async def test_worker_of_this_life_is_left_alone_when_its_container_is_asked_for_again(
+    world: World,
+) -> None:
+    """The leader died between asking and writing so; its successor asks again."""
+    await world.add_task()
+    await world.age_tasks(200)
+    await world.settle()
+    await world.register_workers()
+    await world.database.execute("UPDATE containers SET state = 'creating', provider_ref = NULL")
+    await world.settle()
+    assert await world.containers() == [("reveille-text-0", "ready")]
+    assert await world.database.fetchval("SELECT status FROM processing_servers") == "active"
+
+
 @pytest.mark.parametrize("pool", ["audio", ""])
 async def test_unknown_pool_is_refused_with_those_that_there_are(keda: Keda, pool: str) -> None:
     """A misspelt trigger shows in the ScaledObject's events."""

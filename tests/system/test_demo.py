@@ -62,7 +62,7 @@ class Started:
 
     async def ended(self) -> int:
         """Its exit status, when it and all that it started are gone."""
-        code = await asyncio.to_thread(self.process.wait, 60)
+        code = await asyncio.to_thread(self.process.wait, 90)
         await eventually(lambda: not self.living(), within_seconds=10)
         return code
 
