@@ -38,6 +38,10 @@ LOCK_PAUSE_SECONDS_MAX = 2.0
 FIRST_REREADS_SECONDS = (0.2, 1.0)
 # Between two reads of changed rows: a client sees at most so many states a second.
 READ_PAUSE_SECONDS = 0.05
+# Of tasks that are inserted at the same moment only one may be told of (the insert trigger's gate):
+# the others are found by reading again, so long after the one.
+ARRIVAL_REREAD_SECONDS = 0.5
+ARRIVED = frozenset({"queued", "blocked", "retry"})
 CHANGED_MAX = 1000  # ids between two reads; beyond, everything is read again
 PENDING_MAX = 1000  # tasks that a subscriber has not fetched; beyond, it gets everything anew
 LIVE_MAX = 200  # running, and waiting for a retry, that a subscriber to everything is told of
@@ -130,6 +134,7 @@ class Changes:
         self._changed_ids: set[int] = set()
         self._look = asyncio.Event()
         self._reread = False
+        self._arrived = False  # somebody inserted, perhaps not alone
         self._relock = asyncio.Event()
         self._locked = False
 
@@ -171,7 +176,9 @@ class Changes:
         if not self._subscriptions:
             return
         try:
-            self._changed_ids.add(int(json.loads(payload)["id"]))
+            said = json.loads(payload)
+            self._changed_ids.add(int(said["id"]))
+            self._arrived = self._arrived or said["status"] in ARRIVED
         except (ValueError, TypeError, KeyError):
             log.warning("task_changed_not_understood", payload=payload[:200])
             return
@@ -203,6 +210,9 @@ class Changes:
                     async with asyncio.timeout_at(due):
                         await self._look.wait()
                 self._look.clear()
+                if self._arrived:
+                    self._arrived = False
+                    due = min(due, clock() + ARRIVAL_REREAD_SECONDS)
                 if clock() >= due:
                     self._reread = True
                     due = clock() + next(pauses)

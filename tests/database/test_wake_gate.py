@@ -122,3 +122,16 @@ async def test_claim_and_completion_wake_nobody(queue: Any) -> None:
 
         assert await wakes.heard() == []
         assert await timers.heard() == []
+
+
+async def test_new_tasks_are_told_of_by_one_writer_at_a_time(queue: Any) -> None:
+    """While somebody watches, an INSERT that finds another about to speak says nothing and does not wait."""
+    async with queue.listening("task_changed") as changes, queue.database.connect() as watcher:
+        await watcher.execute("SELECT pg_advisory_lock(5395020, 2)")
+        await queue.add()
+        assert len(await changes.heard()) == 1
+        async with queue.database.connect() as holder, holder.transaction():
+            await holder.execute("SELECT pg_advisory_xact_lock(5395020, 4)")
+            async with asyncio.timeout(5):
+                await queue.add()
+            assert await changes.heard() == []

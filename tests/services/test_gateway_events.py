@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from queue_gateway import changes
 from queue_gateway.testing import Events, RunningGateway, running_gateway
 from reveille.testing import Database, eventually
 
@@ -291,3 +292,26 @@ async def test_waiting_for_results_ends_with_the_last_task(
     answer = await asyncio.wait_for(waiting, 10)
 
     assert (answer["status"], answer["results"]) == ("completed", None)
+
+
+async def test_task_that_the_gate_kept_silent_is_told_of_a_little_later(
+    gateway: RunningGateway, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many insert at once, one is announced; a watcher of the document hears of all."""
+    monkeypatch.setattr(changes, "FIRST_REREADS_SECONDS", ())  # they would find it too
+    await database.execute(INSERT, 7, "visual_analysis")
+    async with gateway.events("/api/documents/7/events") as events, database.connect() as writer:
+        await locked(gateway)
+        transaction = writer.transaction()
+        await transaction.start()
+        await writer.execute("SELECT pg_advisory_xact_lock(5395020, 4)")
+        silent = await database.fetchval(INSERT, 7, "template_analysis")
+        announced = await writer.fetchval(INSERT, 7, "slide_feedback")
+        await transaction.commit()
+        told: set[int] = set()
+        while not told >= {silent, announced}:
+            event = await events.next()
+            if event.get("event") == "snapshot":
+                told |= {t["id"] for t in json.loads(event["data"])["tasks"]}
+            elif event.get("event") == "task":
+                told.add(json.loads(event["data"])["id"])
