@@ -87,4 +87,5 @@ SCENARIO = Scenario(
     unit="ms",
     better="less",
     cases=_cases,
+    rounds=2,
 )

@@ -71,6 +71,7 @@ SCENARIOS = (
         unit="tasks/s",
         better="more",
         cases=_one,
+        rounds=2,
     ),
     Scenario(
         name="drain-4",

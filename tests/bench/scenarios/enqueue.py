@@ -49,6 +49,7 @@ def _ours(workers: str) -> Scenario:
         unit="transactions/s",
         better="more",
         cases=cases,
+        rounds=3 if workers == "idle" else 2,
     )
 
 
@@ -66,6 +67,7 @@ SCENARIOS = (
         unit="transactions/s",
         better="more",
         cases=_peers,
+        rounds=2,
         note="A worker of each listens, for another type of task (the peers' for all types of theirs, "
         "so that theirs work too: their cores are shared).",
     ),

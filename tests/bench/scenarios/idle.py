@@ -14,7 +14,7 @@ from tests.bench.services import running_services
 from tests.bench.stage import Stage
 
 SECONDS, SECONDS_SHORT = 60.0, 12.0
-SETTLE_SECONDS = 15.0  # what a start does is not idleness
+SETTLE_SECONDS = 10.0  # what a start does is not idleness
 WHOLE = "reveille, five services"
 COUNTED = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = $1"
 

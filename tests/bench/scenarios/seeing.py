@@ -68,6 +68,7 @@ SCENARIO = Scenario(
     unit="as named",
     better="less",
     cases=_cases,
+    rounds=2,
     note="A task with traces has five spans, exported to a collector on the same cores. "
     "Beside one model call of a second, the difference is that many millionths.",
 )

@@ -103,6 +103,7 @@ SCENARIOS = (
         unit="ms",
         better="less",
         cases=_idle_cases,
+        rounds=2,
         note="`notify-per-insert` is a bare LISTEN loop: the limit. A task every 5-30 ms.",
     ),
     Scenario(
