@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import signal
 import sys
 import time
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ RESULTS = ROOT / "docs" / "benchmarks"
 
 def main() -> int:
     """Exit status: 0 when everything was measured or is known to be absent."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # workers and Postgres end with us
     arguments = _arguments()
     wanted = [s for s in SCENARIOS if not arguments.only or s.name in arguments.only]
     if arguments.install:
