@@ -841,7 +841,9 @@ BEGIN
             PERFORM pg_catalog.pg_notify('timer_changed', '');
         END IF;
     END IF;
-    IF NOT (pg_catalog.pg_try_advisory_lock_shared(5395020, 2) AND pg_catalog.pg_advisory_unlock_shared(5395020, 2)) THEN
+    -- Gated as well, or an open board would line all writers up; a listener that hears of a new task reads again a little later.
+    IF NOT (pg_catalog.pg_try_advisory_lock_shared(5395020, 2) AND pg_catalog.pg_advisory_unlock_shared(5395020, 2))
+       AND pg_catalog.pg_try_advisory_xact_lock(5395020, 4) THEN
         PERFORM pg_catalog.pg_notify('task_changed', pg_catalog.json_build_object(
             'id', NEW.id, 'status', NEW.status, 'progress', NEW.progress_percentage)::text);
     END IF;
