@@ -22,7 +22,8 @@ def decide(state: PoolState, now: float, config: PoolScaling) -> Decision:
     floor = floor_of(now, config)
     if floor.replicas > config.min_replicas:
         config = config.model_copy(update={"min_replicas": floor.replicas})
-    wished = _may_go(require_policy(config.policy)(state, now, config), state)
+    policy = require_policy(config.policy)
+    wished = _may_go(policy(_idle_where_it_may_go(state), now, config), state)
     decision = _within_bounds(wished, have, config)
     if floor.changes_in_seconds is not None:
         decision = _told_hours(decision, floor, floor.changes_in_seconds)
@@ -41,6 +42,23 @@ def decide(state: PoolState, now: float, config: PoolScaling) -> Decision:
         look_again_seconds=again_seconds,
         held=words,
     )
+
+
+def _idle_where_it_may_go(state: PoolState) -> PoolState:
+    """Idleness counts from when a replica could have gone: never for a pinned one, and below one
+    that stays not before that one. So the policies' timers are right, too.
+    """
+    if not state.ends_highest_first and not any(replica.pinned for replica in state.replicas):
+        return state
+    least = float("inf")
+    told = []
+    for replica in reversed(state.replicas):
+        may_go = replica.phase == "idle" and not replica.pinned
+        own = replica.idle_seconds if may_go else 0.0
+        if state.ends_highest_first and replica.phase != "draining":
+            least = own = min(least, own)
+        told.append(replace(replica, idle_seconds=own) if replica.phase == "idle" else replica)
+    return replace(state, replicas=tuple(reversed(told)))
 
 
 def _may_go(decision: Decision, state: PoolState) -> Decision:

@@ -338,11 +338,44 @@ def test_lone_task_never_starves(state: PoolState, scaling: PoolScaling) -> None
 
 @pytest.mark.parametrize("policy", ["threshold", "marginal"])
 def test_pinned_replica_is_never_spare(policy: str) -> None:
-    """However idle; the one beside it goes, and the reason says who was kept."""
+    """However idle, and above the maximum too; the one beside it goes."""
     pinned = replace(idle("a", 9e9), pinned=True)
-    scaling = PoolScaling(policy=policy)
-    both = decide(pool(replicas=(pinned, idle("b", 9e9))), NOW, scaling)
-    alone = decide(pool(replicas=(pinned,)), NOW, scaling)
+    both = decide(pool(replicas=(pinned, idle("b", 9e9))), NOW, PoolScaling(policy=policy))
+    alone = decide(pool(replicas=(pinned,)), NOW, PoolScaling(policy=policy))
+    above = decide(pool(replicas=(pinned,)), NOW, PoolScaling(policy=policy, max_replicas=0))
     assert (both.wanted, both.spare) == (1, ("b",))
     assert (alone.wanted, alone.spare) == (1, ())
-    assert "pinned: a" in alone.reason
+    assert (above.wanted, above.spare) == (1, ())
+    assert "pinned: a" in above.reason
+
+
+@pytest.mark.parametrize("policy", ["threshold", "marginal"])
+def test_idle_replica_beside_a_pinned_one_is_waited_for(policy: str) -> None:
+    """The pinned one is always idle for long enough; the timer is the other's."""
+    pinned = replace(idle("a", 9e9), pinned=True)
+    scaling = PoolScaling(policy=policy, scale_down_delay=100, cold_start=100)
+    decision = decide(pool(replicas=(pinned, idle("b", 40.0))), NOW, scaling)
+    assert (decision.wanted, decision.look_again_seconds) == (2, 60.0)
+
+
+@pytest.mark.parametrize("policy", ["threshold", "marginal"])
+@pytest.mark.parametrize(
+    ("replicas", "spare", "again_seconds"),
+    [
+        ((idle("a", 500), idle("b", 500), idle("c", 500)), ("c", "b", "a"), None),
+        ((idle("a", 500), idle("b", 500), idle("c", 40)), (), 60.0),
+        ((idle("a", 500), idle("b", 40), idle("c", 500)), ("c",), None),
+        ((idle("a", 500), busy("b"), idle("c", 500)), ("c",), None),
+        ((idle("a", 500), busy("b")), (), 100.0),
+        ((idle("a", 500), starting("b")), (), 100.0),
+        ((busy("a"), idle("b", 40), Replica(name="c", phase="draining")), (), 60.0),
+    ],
+)
+def test_where_the_highest_slot_ends_first_the_others_wait_for_it(
+    policy: str, replicas: tuple[Replica, ...], spare: tuple[str, ...], again_seconds: float | None
+) -> None:
+    """A StatefulSet's pods: none goes before those above it, and the timer is that of the top."""
+    scaling = PoolScaling(policy=policy, scale_down_delay=100, cold_start=100)
+    decision = decide(pool(replicas=replicas, ends_highest_first=True), NOW, scaling)
+    assert decision.spare == spare
+    assert decision.look_again_seconds == again_seconds
