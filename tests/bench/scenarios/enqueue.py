@@ -68,7 +68,6 @@ SCENARIOS = (
         better="more",
         cases=_peers,
         rounds=2,
-        note="A worker of each listens, for another type of task (the peers' for all types of theirs, "
-        "so that theirs work too: their cores are shared).",
+        note="A worker of each listens, for another type of task or another queue.",
     ),
 )

@@ -69,6 +69,6 @@ SCENARIO = Scenario(
     better="less",
     cases=_cases,
     rounds=2,
-    note="A task with traces has five spans, exported to a collector on the same cores. "
-    "Beside one model call of a second, the difference is that many millionths.",
+    note="Spans (send, queued, process, settle) go to a collector on the same cores. "
+    "Beside a model call of a second, a microsecond is a millionth.",
 )
