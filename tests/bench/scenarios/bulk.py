@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from tests.bench.contestants import BARE, NOTIFY, OTHERS, REVEILLE, Contestant
+from tests.bench.contestants import BARE, NOTIFY, OTHERS, OTHERS_SHORT, REVEILLE, Contestant
 from tests.bench.scenario import Case, Measures, Scenario
 from tests.bench.stage import Stage
 
@@ -25,7 +25,7 @@ def _cases(short: bool) -> Sequence[Case]:
     ours = [
         _case(c, n) for n in (COUNTS[:1] if short else COUNTS) for c in (BARE, NOTIFY, REVEILLE)
     ]
-    return [*ours, *(_case(c, COUNTS[0]) for c in OTHERS)]
+    return [*ours, *(_case(c, COUNTS[0]) for c in (OTHERS_SHORT if short else OTHERS))]
 
 
 SCENARIO = Scenario(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
-from tests.bench.contestants import BARE, NOTIFY, OTHERS, REVEILLE, Contestant
+from tests.bench.contestants import BARE, NOTIFY, OTHERS, OTHERS_SHORT, REVEILLE, Contestant
 from tests.bench.pgbench import transactions_per_second
 from tests.bench.scenario import Case, Measures, Scenario
 from tests.bench.stage import Stage
@@ -54,8 +54,8 @@ def _ours(workers: str) -> Scenario:
 
 
 def _peers(short: bool) -> Sequence[Case]:
-    del short
-    return [_case(c, 32, "idle", c.name) for c in (BARE, REVEILLE, *OTHERS)]
+    others = OTHERS_SHORT if short else OTHERS
+    return [_case(c, 32, "idle", c.name) for c in (BARE, REVEILLE, *others)]
 
 
 SCENARIOS = (

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from statistics import quantiles
 
-from tests.bench.contestants import NOTIFY, OTHERS, REVEILLE, Contestant
+from tests.bench.contestants import NOTIFY, OTHERS, OTHERS_SHORT, REVEILLE, Contestant
 from tests.bench.scenario import Case, Measures, Scenario
 from tests.bench.stage import Stage, Worker
 
@@ -85,7 +85,10 @@ async def _one_burst(
 
 
 def _idle_cases(short: bool) -> Sequence[Case]:
-    return [_idle(c, 40 if short else 120) for c in (NOTIFY, REVEILLE, *OTHERS)]
+    return [
+        _idle(c, 40 if short else 120)
+        for c in (NOTIFY, REVEILLE, *(OTHERS_SHORT if short else OTHERS))
+    ]
 
 
 def _burst_cases(short: bool) -> Sequence[Case]:
