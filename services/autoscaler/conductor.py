@@ -102,10 +102,12 @@ class Conductor:
         try:
             await self._provider(provider_name).stop(container.name)
         except ProviderError as error:
-            # The row stays as it is, so the next round tries again.
+            # The row stays as it is, so that it is tried again.
+            self._operations.failed(container.name)
             log.warning("container_not_stopped", container=container.name, error=str(error))
             self._telemetry.metrics.container_stops_failed.add(1, {LABEL_POOL: container.pool})
             return
+        self._operations.succeeded(container.name)
         failed = step.act is Act.FAIL
         state = "failed" if failed else "stopped"
         row = await self._moved(
@@ -162,7 +164,9 @@ class Conductor:
         try:
             await self._provider(provider_name).stop(name)
         except ProviderError as error:
+            self._operations.failed(name)
             log.warning("stray_not_stopped", container=name, error=str(error))
             self._telemetry.metrics.container_stops_failed.add(1, {LABEL_POOL: pool})
         else:
+            self._operations.succeeded(name)
             log.warning("stray_stopped", container=name)

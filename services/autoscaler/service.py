@@ -170,7 +170,7 @@ class Autoscaler(Service):
         pause = settings.look_seconds if moving else settings.backstop_seconds
         if time.monotonic() - self._heard_at < settings.attention_seconds:
             pause = min(pause, settings.attention_seconds)
-        return pause
+        return min(pause, self.operations.retry_in())
 
     def _on_news(self, _: str) -> None:
         self._heard_at = time.monotonic()

@@ -81,6 +81,9 @@ class World:
             await self.scaler.operations.finish(5)
         raise AssertionError("still moving")
 
+    def metrics(self) -> str:
+        return self.scaler.telemetry.metrics_text().decode()
+
     async def add_task(self, task_type: str = "deck_date_extraction", **columns: Any) -> int:
         names = "".join(f", {name}" for name in columns)
         marks = "".join(f", ${n}" for n in range(2, len(columns) + 2))
@@ -489,17 +492,36 @@ async def test_operator_stops_a_container(world: World) -> None:
     assert await world.containers("state, reason") == [("stopped", "an operator's wish: stop")]
 
 
-async def test_stop_that_fails_is_counted_and_tried_again(world: World) -> None:
+async def test_stop_that_fails_is_counted_and_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It goes on costing: an alert counts it, and the row keeps the wish."""
+    monkeypatch.setattr("autoscaler.operations.RETRY_SECONDS_MIN", 0.0)
     await world.one_ready()
     await world.database.execute("UPDATE containers SET wish = 'stop'")
     world.provider.broken = True
-    await world.settle()
-    told = world.scaler.telemetry.metrics_text().decode()
-    assert 'reveille_container_stops_failed_total{pool="text"}' in told
+    await world.scaler.round()
+    await world.scaler.operations.finish(5)
+    assert 'reveille_container_stops_failed_total{pool="text"}' in world.metrics()
     world.provider.broken = False
     await world.settle()
     assert await world.containers() == [("reveille-text-0", "stopped")]
+
+
+async def test_stop_that_fails_is_not_repeated_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider in trouble gets one call per pause, not one per round; the pause ends itself."""
+    monkeypatch.setattr("autoscaler.operations.RETRY_SECONDS_MIN", 1000.0)
+    monkeypatch.setattr("autoscaler.operations.RETRY_SECONDS_MAX", 1000.0)
+    await world.one_ready()
+    await world.database.execute("UPDATE containers SET wish = 'stop'")
+    world.provider.broken = True
+    for _ in range(3):
+        await world.scaler.round()
+        await world.scaler.operations.finish(5)
+    assert 'reveille_container_stops_failed_total{pool="text"} 1.0' in world.metrics()
+    assert 900 < world.scaler.operations.retry_in() < 1000
 
 
 async def test_operators_pin_keeps_an_idle_container_and_takes_back_one_that_drains(
@@ -571,7 +593,7 @@ async def test_month_over_its_cap_starts_nothing(database: Database) -> None:
         await world.settle()
         held = await world.last_decision()
         assert held["inputs"]["held"] == "$20.00 spent this month, the hard cap is $10.00"
-        text = world.scaler.telemetry.metrics_text().decode()
+        text = world.metrics()
         assert 'reveille_cost_usd{pool="text"} 20.0' in text
         assert "reveille_budget_used_ratio 2.0" in text
 
@@ -671,7 +693,7 @@ async def test_cold_start_is_drawn_in_the_trace_of_the_task_that_waited(
             "container starting",
             "container loading",
         }
-        text = world.scaler.telemetry.metrics_text().decode()
+        text = world.metrics()
         assert 'reveille_container_start_seconds_count{phase="loading",pool="text"} 1.0' in text
 
 
