@@ -230,6 +230,22 @@ CREATE TABLE task_attempts (
 );
 CREATE INDEX task_attempts_task ON task_attempts (task_id, attempt);
 
+-- Attempts that ended where no process of ours could write their span: with a worker that died, or with a server that is
+-- none of ours. The heartbeat monitor writes it, and takes the row away. Rows of tasks that are gone go the same way.
+CREATE TABLE untraced_attempts (
+    lease_token bigint NOT NULL PRIMARY KEY,
+    task_id bigint NOT NULL,
+    attempt integer NOT NULL,
+    server_id varchar(255),
+    claimable_at timestamptz,
+    started_at timestamptz,
+    ended_at timestamptz NOT NULL DEFAULT reveille_now(),
+    outcome varchar(20) NOT NULL,
+    reason varchar(50),
+    error text,
+    previous_traceparent text
+);
+
 -- What a task has finished so far, so that its next attempt goes on from there. Gone when the task completes.
 CREATE TABLE task_checkpoints (
     task_id bigint NOT NULL REFERENCES processing_queue (id) ON DELETE CASCADE,

@@ -59,6 +59,13 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN said ~ '^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?$'
     AND (said NOT LIKE '00-%' OR length(said) = 55);
 
+-- The process span of the attempt with this lease token, as a traceparent: its id is known to whoever knows the token
+-- (reveille/trace_context.py has the same rule). NULL for a broken context.
+CREATE FUNCTION reveille_process_traceparent(traceparent text, lease_token bigint) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN reveille_is_traceparent(traceparent)
+    THEN '00-' || substr(traceparent, 4, 32) || '-' || to_hex(lease_token | x'2000000000000000'::bigint) || '-' || substr(traceparent, 54, 2) END;
+
 -- Checks and completes a row that is not the usual one, and decides its first state.
 CREATE FUNCTION reveille_complete(task processing_queue) RETURNS processing_queue
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
@@ -437,6 +444,13 @@ BEGIN
         VALUES (OLD.id, OLD.attempt, OLD.lease_token, OLD.locked_by, OLD.started_at,
                 CASE WHEN NEW.status = 'cancelled' THEN 'cancelled' ELSE 'outside' END, 'status_' || NEW.status, NEW.last_error)
         ON CONFLICT DO NOTHING;
+        INSERT INTO untraced_attempts (lease_token, task_id, attempt, server_id, claimable_at, started_at, outcome, reason, error, previous_traceparent)
+        SELECT OLD.lease_token, OLD.id, OLD.attempt, OLD.locked_by, OLD.claimable_at, OLD.started_at,
+               CASE WHEN NEW.status IN ('completed', 'cancelled') THEN NEW.status ELSE 'outside' END, 'status_' || NEW.status,
+               NEW.last_error, OLD.process_traceparent
+        WHERE NOT EXISTS (SELECT 1 FROM processing_servers s WHERE s.id = OLD.locked_by AND s.has_presence)  -- a worker says it itself
+        ON CONFLICT DO NOTHING;
+        NEW.process_traceparent := coalesce(reveille_process_traceparent(OLD.traceparent, OLD.lease_token), OLD.process_traceparent);
         PERFORM pg_notify('task_cancel', OLD.id::text);
         NEW.completed_by := CASE WHEN NEW.status IN ('completed', 'failed', 'cancelled') THEN OLD.locked_by END;
         NEW.locked_by := NULL;

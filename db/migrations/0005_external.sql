@@ -116,7 +116,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
 BEGIN
     WITH ended AS (
-        SELECT q.id, q.lease_token, q.attempt, q.locked_by, q.started_at,
+        SELECT q.id, q.lease_token, q.attempt, q.locked_by, q.started_at, q.claimable_at, q.process_traceparent,
                CASE WHEN complete_task.success THEN 'completed'
                     WHEN q.retry_count >= q.max_retries THEN 'failed' ELSE 'retry' END AS fate
         FROM processing_queue q WHERE q.id = complete_task.task_id AND q.status = 'processing' FOR UPDATE
@@ -124,6 +124,10 @@ BEGIN
         INSERT INTO task_attempts (task_id, attempt, lease_token, server_id, started_at, outcome, reason, error)
         SELECT id, attempt, lease_token, locked_by, started_at, fate, 'reported', complete_task.error_message
         FROM ended WHERE fate <> 'completed'
+    ), untraced AS (
+        INSERT INTO untraced_attempts (lease_token, task_id, attempt, server_id, claimable_at, started_at, outcome, reason, error, previous_traceparent)
+        SELECT lease_token, id, attempt, locked_by, claimable_at, started_at, fate, 'reported', complete_task.error_message, process_traceparent
+        FROM ended
     ), finished AS (
         DELETE FROM task_checkpoints WHERE task_id IN (SELECT id FROM ended WHERE fate = 'completed')
     )
@@ -139,7 +143,8 @@ BEGIN
         error_count = q.error_count + (e.fate <> 'completed')::integer,
         retry_count = q.retry_count + (e.fate = 'retry')::integer,
         next_retry_at = CASE WHEN e.fate = 'retry'
-            THEN reveille_now() + make_interval(secs => random() * least(300, 5 * 2 ^ least(q.retry_count, 10))) END
+            THEN reveille_now() + make_interval(secs => random() * least(300, 5 * 2 ^ least(q.retry_count, 10))) END,
+        process_traceparent = coalesce(reveille_process_traceparent(q.traceparent, e.lease_token), q.process_traceparent)
     FROM ended e WHERE q.id = e.id;
     RETURN FOUND;
 END $$;
@@ -167,7 +172,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     RETURN QUERY
     WITH lost AS MATERIALIZED (
-        SELECT q.id, q.lease_token, q.attempt, q.locked_by, q.started_at, holder.died,
+        SELECT q.id, q.lease_token, q.attempt, q.locked_by, q.started_at, q.claimable_at, q.process_traceparent, holder.died,
                CASE WHEN holder.died THEN 'server_lost' ELSE 'lock_expired' END AS reason,
                CASE WHEN holder.died AND q.lost_count + 1 >= reveille_recover_tasks.dead_workers_max THEN 'failed'
                     WHEN q.retry_count >= q.max_retries THEN 'failed' ELSE 'queued' END AS fate,
@@ -189,6 +194,13 @@ BEGIN
                format(CASE WHEN l.died THEN 'server %s stopped answering' ELSE 'server %s held it for too long' END, l.locked_by)
         FROM lost l
         ON CONFLICT DO NOTHING
+    ), untraced AS (
+        INSERT INTO untraced_attempts (lease_token, task_id, attempt, server_id, claimable_at, started_at, outcome, reason, error, previous_traceparent)
+        SELECT l.lease_token, l.id, l.attempt, l.locked_by, l.claimable_at, l.started_at, 'lost', l.reason,
+               format(CASE WHEN l.died THEN 'server %s stopped answering' ELSE 'server %s held it for too long' END, l.locked_by),
+               l.process_traceparent
+        FROM lost l
+        ON CONFLICT DO NOTHING
     )
     UPDATE processing_queue q SET
         status = l.fate, lease_token = NULL, locked_by = NULL, locked_at = NULL, lock_expires_at = NULL,
@@ -203,7 +215,8 @@ BEGIN
             WHEN l.poison THEN format('set aside: %s workers died or went silent while working on it, the last was %s; '
                                       'look at their logs before you retry it', q.lost_count + 1, l.locked_by)
             WHEN l.reason = 'lock_expired' THEN format('server %s held it for longer than its time limit', l.locked_by)
-            ELSE format('server %s stopped answering while working on it', l.locked_by) END
+            ELSE format('server %s stopped answering while working on it', l.locked_by) END,
+        process_traceparent = coalesce(reveille_process_traceparent(q.traceparent, l.lease_token), q.process_traceparent)
     FROM lost l WHERE q.id = ANY (ARRAY(SELECT id FROM lost)) AND q.id = l.id
     RETURNING q.id, l.locked_by, q.status;
 END $$;

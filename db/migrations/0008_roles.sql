@@ -98,8 +98,9 @@ SELECT role_name, privileges, 'TABLE', unnest(string_to_array(tables, ' ')) FROM
         'specialized_analysis_results'),
 
     -- Notices deaths, lets due and stranded tasks go on.
-    ('reveille_monitor', 'SELECT', 'processing_queue task_dependencies task_types pools task_attempts processing_servers containers '
-        'reveille_migrations'),
+    ('reveille_monitor', 'SELECT', 'processing_queue task_dependencies task_types pools task_attempts processing_progress processing_servers '
+        'containers untraced_attempts reveille_migrations'),
+    ('reveille_monitor', 'UPDATE (attempt), DELETE', 'untraced_attempts'),  -- a lock on a row needs the right to update it
     ('reveille_monitor', 'UPDATE (status, cancelled_by_task_id, failure_reason, last_error)', 'processing_queue'),
     ('reveille_monitor', 'UPDATE (satisfied_at)', 'task_dependencies'),
     ('reveille_monitor', 'UPDATE (status, status_reason, current_load, disconnected_at, updated_at), DELETE', 'processing_servers'),
@@ -123,8 +124,8 @@ SELECT role_name, privileges, 'TABLE', unnest(string_to_array(tables, ' ')) FROM
         'provider_prices reveille_migrations'),
     ('reveille_gateway', 'INSERT (document_id, task_type, priority, file_path, company_id, processing_options, depends_on, dedupe_key, '
         'next_retry_at, max_retries, traceparent, tracestate), UPDATE (status, last_error, lease_token, locked_by, locked_at, '
-        'lock_expires_at, claimable_at, attempt)', 'processing_queue'),
-    ('reveille_gateway', 'INSERT', 'task_attempts'),
+        'lock_expires_at, claimable_at, attempt, process_traceparent)', 'processing_queue'),
+    ('reveille_gateway', 'INSERT', 'task_attempts untraced_attempts'),
     ('reveille_gateway', 'INSERT (filename, media_type, sha256, size_bytes, content, company_id)', 'documents'),
     ('reveille_gateway', 'UPDATE (paused, replicas_min, replicas_max, policy, updated_at)', 'pools'),
     ('reveille_gateway', 'INSERT (name, pool, slot, reason), UPDATE (wish, wish_reason)', 'containers'),
@@ -136,7 +137,7 @@ SELECT role_name, privileges, 'TABLE', unnest(string_to_array(tables, ' ')) FROM
     ('reveille_readonly', 'SELECT', 'processing_queue task_dependencies task_types pools task_attempts processing_progress processing_servers '
         'analysis_templates visual_analysis_results slide_feedback extraction_results template_analysis_results '
         'specialized_analysis_results document_results queue_depth containers scaling_decisions leaders container_costs '
-        'provider_prices reveille_migrations'),
+        'provider_prices untraced_attempts reveille_migrations'),
     ('reveille_readonly', 'SELECT (id, filename, media_type, sha256, size_bytes, company_id, created_at)', 'documents')
 ) AS granted (role_name, privileges, tables);
 

@@ -38,7 +38,8 @@ class Facts:
 
     `retry_in_seconds` and `lock_in_seconds` are how long until the next task is due or overdue
     (negative: it is), `cleaning_in_seconds` until the next old row of a server may go; None when
-    there is none. `waiting` says whether tasks wait for a parent's end.
+    there is none. `waiting` says whether tasks wait for a parent's end, `untraced` whether attempts
+    ended whose spans nobody could write.
     """
 
     servers: tuple[Server, ...] = ()
@@ -46,6 +47,7 @@ class Facts:
     queued: bool = False
     processing: int = 0
     waiting: bool = False
+    untraced: bool = False
     retry_in_seconds: float | None = None
     lock_in_seconds: float | None = None
     cleaning_in_seconds: float | None = None
@@ -59,6 +61,7 @@ def facts_of(row: Mapping[str, Any]) -> Facts:
         queued=row["queued"],
         processing=row["processing"],
         waiting=row["waiting"],
+        untraced=row["untraced"],
         retry_in_seconds=row["retry_in_seconds"],
         lock_in_seconds=row["lock_in_seconds"],
         cleaning_in_seconds=row["cleaning_in_seconds"],

@@ -12,6 +12,7 @@ from heartbeat_monitor.config import MonitorSettings
 from heartbeat_monitor.gauges import Gauges, refresh_on_scrape
 from heartbeat_monitor.ledger import Ledger, Row
 from heartbeat_monitor.verdict import Verdict, judge
+from reveille.backfill import write_ended_attempt
 from reveille.channels import Channel
 from reveille.database import DATABASE_ERRORS
 from reveille.lifecycle import Service
@@ -83,6 +84,8 @@ class HeartbeatMonitor(Service):
             alert=now < self._alert_until,
         )
         moved = await self._apply(verdict)
+        if facts.untraced or verdict.recover:
+            await self._trace_attempts()
         if facts.waiting or self._audited_at == float("-inf"):
             await self._audit()
         self.rounds += 1
@@ -128,6 +131,11 @@ class HeartbeatMonitor(Service):
                     server_id=row["server_id"],
                     status=row["fate"],
                 )
+
+    async def _trace_attempts(self) -> None:
+        """The spans of attempts that ended where nobody could write them."""
+        for ended in await self.ledger.take_untraced():
+            write_ended_attempt(ended)
 
     async def _audit(self) -> None:
         now = time.monotonic()

@@ -29,13 +29,13 @@ TRACES_PATH = "/v1/traces"
 
 log = structlog.stdlib.get_logger(__name__)
 
-# The ids that the next root span must bear, while `exact_ids` is open.
+# The ids that the next span must bear, while `exact_ids` is open; its trace id is for a root.
 _EXACT: ContextVar[SpanContext | None] = ContextVar("reveille_exact_ids", default=None)
 
 
 @contextmanager
 def exact_ids(span_context: SpanContext) -> Iterator[None]:
-    """While open, a root span started here bears exactly these ids: one that others refer to."""
+    """While open, a span started here bears exactly these ids: one that others refer to."""
     token = _EXACT.set(span_context)
     try:
         yield

@@ -24,6 +24,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 _USUAL = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
+# An attempt's spans have ids made of its lease token, so that whoever notices its end can write what
+# the process that lived through it could not. SQL has the rule too: reveille_process_traceparent().
+_PROCESS_MARK = 0x2 << 60
+_QUEUED_MARK = 0x3 << 60
+
 # A longer header is garbage (W3C asks for 55 characters and 512); the propagator would log each.
 _HEADER_CHARACTERS_MAX = 512
 # A pipeline's fan-in is a dozen tasks; a span that links to thousands helps nobody.
@@ -74,6 +79,22 @@ def parse(traceparent: object, tracestate: object = None) -> SpanContext | None:
         carrier["tracestate"] = tracestate
     found = trace.get_current_span(_PROPAGATOR.extract(carrier, Context())).get_span_context()
     return found if found.is_valid else None
+
+
+def process_context(creation: SpanContext, lease_token: int) -> SpanContext:
+    """The `process` span of the attempt with this lease token."""
+    return _of_attempt(creation, _PROCESS_MARK | lease_token)
+
+
+def queued_context(creation: SpanContext, lease_token: int) -> SpanContext:
+    """The `queued` span that this attempt ended."""
+    return _of_attempt(creation, _QUEUED_MARK | lease_token)
+
+
+def _of_attempt(creation: SpanContext, span_id: int) -> SpanContext:
+    return SpanContext(
+        creation.trace_id, span_id, is_remote=False, trace_flags=creation.trace_flags
+    )
 
 
 def format_traceparent(span_context: SpanContext) -> str:

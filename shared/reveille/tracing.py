@@ -29,6 +29,8 @@ from reveille.trace_context import (
     links_to,
     parse,
     pipeline_links,
+    process_context,
+    queued_context,
     to_ns,
 )
 
@@ -110,20 +112,9 @@ def _recorded_attempt(
         traceparent=claim.traceparent,
         tracestate=claim.tracestate,
     )
-    links = [
-        trace.Link(creation.span_context, {semconv.REVEILLE_LINK_KIND: semconv.LINK_CREATION}),
-        *links_to(semconv.LINK_PREVIOUS_ATTEMPT, [claim.previous_traceparent]),
-        *pipeline_links(parents),
-    ]
-    span = _TRACER.start_span(
-        f"process {claim.task_type}",
-        context=creation.context,
-        kind=SpanKind.CONSUMER,
-        attributes=_process_attributes(claim, server_id, pool),
-        links=links,
-    )
+    span = start_process(claim, creation, server_id=server_id, pool=pool, parents=parents)
     if span.is_recording():
-        _write_history(claim, creation)
+        write_history(claim, creation)
     attempt = AttemptTrace(span)
     with trace.use_span(
         span, end_on_exit=True, record_exception=False, set_status_on_exception=False
@@ -135,23 +126,50 @@ def _recorded_attempt(
             raise
 
 
-def _write_history(claim: Claim, creation: Creation) -> None:
-    """The spans that ended before this process knew of the task."""
+def start_process(
+    claim: Claim,
+    creation: Creation,
+    *,
+    server_id: str,
+    pool: str,
+    parents: Iterable[str | None] = (),
+    start_ns: int | None = None,
+) -> Span:
+    """The `process` span of an attempt, begun now or at `start_ns`; its id follows from the claim."""
+    links = [
+        trace.Link(creation.span_context, {semconv.REVEILLE_LINK_KIND: semconv.LINK_CREATION}),
+        *links_to(semconv.LINK_PREVIOUS_ATTEMPT, [claim.previous_traceparent]),
+        *pipeline_links(parents),
+    ]
+    with exact_ids(process_context(creation.span_context, claim.lease_token)):
+        return _TRACER.start_span(
+            f"process {claim.task_type}",
+            context=creation.context,
+            kind=SpanKind.CONSUMER,
+            attributes=_process_attributes(claim, server_id, pool),
+            links=links,
+            start_time=start_ns,
+        )
+
+
+def write_history(claim: Claim, creation: Creation) -> None:
+    """The spans that ended before anybody worked on this attempt."""
     # A released task comes back with the same attempt number, but with an earlier process span.
     if creation.minted and claim.attempt == 1 and claim.previous_traceparent is None:
         backfill_send(claim, creation)
     started = min(claim.claimable_at, claim.started_at)
     wait_seconds = (claim.started_at - started).total_seconds()
-    queued = _TRACER.start_span(
-        f"queued {claim.task_type}",
-        context=creation.context,
-        attributes={
-            **_message_attributes(claim),
-            semconv.REVEILLE_ATTEMPT: claim.attempt,
-            semconv.REVEILLE_WAIT_SECONDS: wait_seconds,
-        },
-        start_time=to_ns(started),
-    )
+    with exact_ids(queued_context(creation.span_context, claim.lease_token)):
+        queued = _TRACER.start_span(
+            f"queued {claim.task_type}",
+            context=creation.context,
+            attributes={
+                **_message_attributes(claim),
+                semconv.REVEILLE_ATTEMPT: claim.attempt,
+                semconv.REVEILLE_WAIT_SECONDS: wait_seconds,
+            },
+            start_time=to_ns(started),
+        )
     queued.end(to_ns(claim.started_at))
 
 
@@ -266,7 +284,7 @@ def _message_attributes(claim: Claim) -> Attributes:
     }
 
 
-def _process_attributes(claim: Claim, server_id: str, pool: Pool) -> Attributes:
+def _process_attributes(claim: Claim, server_id: str, pool: str) -> Attributes:
     return {
         **_message_attributes(claim),
         **_operation("process"),

@@ -236,6 +236,7 @@ async def test_monitor_statements_run_under_its_role(queue: Any, database: Datab
         "release_tasks": ([await queue.add()],),
         "stranded_parents": (1,),
         "stranded_tasks": (1,),
+        "take_untraced": (1,),
     }
     async with as_role(database, "reveille_monitor") as monitor:
         for name in ("gauge_containers", "gauge_queue", "gauge_servers", *arguments):

@@ -138,7 +138,7 @@ async def test_retry_in_another_process_joins_the_trace_and_links_back(sink: Otl
             process.settled(Retry(reason="model_busy", error="the model server is busy"))
             previous = process.traceparent
     async with traced(sink, "second"):
-        attempt(replace(CLAIM, attempt=2, previous_traceparent=previous))
+        attempt(replace(CLAIM, attempt=2, lease_token=100, previous_traceparent=previous))
 
     assert_one_connected_trace(sink)
     assert len(named(sink, "send visual_analysis")) == 1
@@ -157,7 +157,7 @@ async def test_released_task_does_not_get_a_second_root(sink: OtlpSink) -> None:
         with trace_attempt(CLAIM, server_id="gpu-1", pool="visual") as process:
             process.settled(Release())
             previous = process.traceparent
-        attempt(replace(CLAIM, previous_traceparent=previous))
+        attempt(replace(CLAIM, lease_token=100, previous_traceparent=previous))
     assert_one_connected_trace(sink)
     assert len(named(sink, "send visual_analysis")) == 1
     assert named(sink, "process visual_analysis")[0].status == "unset"
@@ -172,7 +172,7 @@ async def test_attempts_of_a_task_with_a_broken_context_share_a_trace(
     async with traced(sink):
         attempt(claim)
     async with traced(sink):
-        attempt(replace(claim, attempt=2))
+        attempt(replace(claim, attempt=2, lease_token=100))
     assert assert_one_connected_trace(sink).name == "send visual_analysis"
     assert len(sink.spans) == 5
 

@@ -19,6 +19,7 @@ SELECT
     EXISTS (SELECT 1 FROM processing_queue WHERE status = 'queued') AS queued,
     (SELECT count(*)::integer FROM processing_queue WHERE status = 'processing') AS processing,
     EXISTS (SELECT 1 FROM task_dependencies WHERE satisfied_at IS NULL) AS waiting,
+    EXISTS (SELECT 1 FROM untraced_attempts) AS untraced,
     (SELECT extract(epoch FROM next_retry_at - clock.now)::double precision FROM processing_queue
      WHERE status = 'retry' ORDER BY next_retry_at LIMIT 1) AS retry_in_seconds,
     (SELECT extract(epoch FROM min(lock_expires_at) - clock.now)::double precision FROM processing_queue
