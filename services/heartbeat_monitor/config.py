@@ -29,6 +29,10 @@ class MonitorSettings(Settings):
         3_900.0, description="above the longest time limit of a task type"
     )
     dead_workers_max: PositiveInt = Field(3, description="workers that may die with one task")
+    waiting_seconds_max: PositiveFloat = Field(
+        600.0,
+        description="a task that waits longer with no server for it: an outage, to the report",
+    )
     rows_max: PositiveInt = Field(1_000, description="tasks moved by one statement")
     archive_after_days: PositiveFloat | None = Field(
         None, description="finished tasks move to the archive after this; unset: never"

@@ -84,6 +84,15 @@ class Ledger:
             await self._pool.execute(statement("release_tasks"), tasks)
         return parents, tasks
 
+    async def workers_to_be_had(self) -> bool:
+        """Whether no task has waited too long without any server for it."""
+        longest = self._settings.waiting_seconds_max
+        return bool(await self._pool.fetchval(statement("workers_to_be_had"), longest))
+
+    async def forget_uptime(self) -> None:
+        """Delete spans of uptime that no report can reach."""
+        await self._pool.execute(statement("forget_uptime"))
+
     async def mark_stuck(self, stuck: Sequence[tuple[int, str]]) -> list[Row]:
         """Mark containers; those that were not yet: name, pool, stuck_reason."""
         rows = await self._pool.fetch(

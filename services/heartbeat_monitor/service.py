@@ -19,6 +19,7 @@ from reveille.lifecycle import Service
 from reveille.semconv import LABEL_STATUS
 from reveille.telemetry import Telemetry
 from reveille.tracing import sweep_span
+from reveille.uptime import UptimeKeeper
 
 log = structlog.get_logger(__name__)
 
@@ -52,12 +53,20 @@ class HeartbeatMonitor(Service):
         for channel in (Channel.TASK_READY, Channel.SERVER_CHANGED, Channel.TIMER_CHANGED):
             notifier.on(channel, self._on_news)
         notifier.on_connect(self._on_connect)
+        judges = {"monitor": self._is_well, "workers": self.ledger.workers_to_be_had}
+        self.uptime = UptimeKeeper(self.pool, judges)
+        notifier.on_connect(self.uptime.interrupt)
 
     async def work(self) -> None:
-        """Rounds, and the archive beside them, until stopped."""
-        async with asyncio.TaskGroup() as both:
-            both.create_task(self._rounds(), name="rounds")
-            both.create_task(self.archive.keep(), name="archive")
+        """Rounds, and beside them the archive and the spans of uptime, until stopped."""
+        await self.ledger.forget_uptime()
+        async with asyncio.TaskGroup() as all_three:
+            all_three.create_task(self._rounds(), name="rounds")
+            all_three.create_task(self.archive.keep(), name="archive")
+            all_three.create_task(self.uptime.keep(self.stopping), name="uptime")
+
+    async def _is_well(self) -> bool:
+        return self.rounds > 0 and not await self.ready()
 
     async def _rounds(self) -> None:
         """Rounds until stopped; a database that is away is waited for."""

@@ -26,6 +26,7 @@ from reveille.notifier import SecondLooks
 from reveille.settings import DocumentSettings, load
 from reveille.store import Store as TaskStore
 from reveille.telemetry import Telemetry
+from reveille.uptime import UptimeKeeper
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +53,8 @@ class Gateway(Service):
         self.notifier.on(Channel.TASK_CHANGED, self.desk.changes.on_task_changed)
         self.notifier.on(Channel.TASK_READY, self.desk.doorbell.ring)
         self.notifier.on_connect(self._on_connect)
+        self.uptime = UptimeKeeper(self.pool, {"gateway": self._is_well})
+        self.notifier.on_connect(self.uptime.interrupt)
         for route in ROUTES:
             self.application.router.add_route(route.method, route.path, bind(route, self.desk))
         document = openapi(ROUTES)
@@ -76,13 +79,18 @@ class Gateway(Service):
         themselves.
         """
         passing = asyncio.create_task(self.desk.changes.run(), name="changes")
+        keeping = asyncio.create_task(self.uptime.keep(self.stopping), name="uptime")
         stopping = asyncio.create_task(self.stopping.wait(), name="stopping")
-        await asyncio.wait({passing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({passing, stopping, keeping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if not passing.done():
             passing.cancel()
         with suppress(asyncio.CancelledError):
             await passing
+        await keeping
+
+    async def _is_well(self) -> bool:
+        return not await self.ready()
 
     async def _desk(self) -> Desk:
         settings = self.settings

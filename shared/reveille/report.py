@@ -11,12 +11,14 @@ from pydantic import BaseModel, ConfigDict
 from reveille.costs import Costs, costs_between
 from reveille.database import Connection, Pool
 from reveille.sql import statement
+from reveille.uptime import BEAT_SECONDS, GAP_SECONDS_MAX
 
 Verdict = Literal["met", "missed", "too early", "no data"]
 
 DAY_SECONDS = 86_400
 MONTH_DAYS = 365.25 / 12
 REPORT_DAYS = 30
+AVAILABILITY_PERCENT_MIN = 99.5
 
 
 class Metric(BaseModel):
@@ -60,6 +62,7 @@ class Facts:
 
     tasks: dict[str, Any]
     containers: dict[str, Any]
+    availability: dict[str, Any]
     costs: Costs
     days: float
     covered: bool
@@ -76,6 +79,9 @@ async def report_of(
     facts = Facts(
         tasks=await _row(database, "report_tasks", begins_at, ends_at),
         containers=await _row(database, "report_containers", begins_at, ends_at),
+        availability=await _row(
+            database, "report_availability", begins_at, ends_at, GAP_SECONDS_MAX
+        ),
         costs=await costs_between(database, begins_at, ends_at, always_on),
         days=recorded,
         covered=records_from is not None and records_from <= begins_at,
@@ -86,8 +92,8 @@ async def report_of(
 
 
 async def _row(database: Connection | Pool, name: str, *arguments: object) -> dict[str, Any]:
-    """Aggregates: always one row."""
-    return dict(await database.fetchrow(statement(name), *arguments))
+    """Aggregates: one row, or none where there is nothing to add up."""
+    return dict(await database.fetchrow(statement(name), *arguments) or {})
 
 
 def judge(facts: Facts) -> list[Metric]:
@@ -129,16 +135,26 @@ def _of_tasks(facts: Facts) -> list[Metric]:
             wait_basis,
         ),
         _at_least("task_success", "Tasks that succeed", success, 99, "%", f"{ended} ended tasks"),
-        Metric(
-            name="availability",
-            title="Availability",
-            target="≥ 99.5 %",
-            unit="%",
-            measured=None,
-            verdict="no data",
-            basis="outages leave no rows: ask the monitoring for it",
-        ),
+        _of_availability(facts.availability),
     ]
+
+
+def _of_availability(said: dict[str, Any]) -> Metric:
+    observed = said.get("observed_seconds", 0.0)
+    measured = None
+    basis = "nobody has said yet that the system is well"
+    if observed >= BEAT_SECONDS:
+        measured = 100 * (said["well_seconds"] or 0) / observed
+        each = (f"{part} {100 * up / observed:.4g} %" for part, up in sorted(said["parts"].items()))
+        basis = f"{observed / DAY_SECONDS:.1f} days, noted each minute: {', '.join(each)}"
+    metric = _at_least(
+        "availability", "Availability", measured, AVAILABILITY_PERCENT_MIN, "%", basis
+    )
+    # Until a lost minute more could not turn the verdict.
+    early = metric.verdict == "met" and observed < BEAT_SECONDS * 100 / (
+        100 - AVAILABILITY_PERCENT_MIN
+    )
+    return metric.model_copy(update={"verdict": "too early"}) if early else metric
 
 
 def _of_money(facts: Facts) -> list[Metric]:

@@ -237,6 +237,8 @@ async def test_monitor_statements_run_under_its_role(queue: Any, database: Datab
         "stranded_parents": (1,),
         "stranded_tasks": (1,),
         "take_untraced": (1,),
+        "workers_to_be_had": (1.0,),
+        "forget_uptime": (),
     }
     async with as_role(database, "reveille_monitor") as monitor:
         for name in ("gauge_containers", "gauge_queue", "gauge_servers", *arguments):

@@ -1,0 +1,18 @@
+-- Between $1 and $2, counted from when each part was first heard of: how long that is, how long all parts were well at once,
+-- and each by itself. A span that was extended within the last $3 seconds still goes on.
+WITH known AS (
+    SELECT part, range_agg(tstzrange(began_at,
+        CASE WHEN ended_at >= reveille_now() - make_interval(secs => $3::double precision) THEN greatest(ended_at, $2) ELSE ended_at END)) AS up,
+        min(began_at) AS since
+    FROM uptime_spans GROUP BY part
+), period AS (
+    SELECT tstzrange(least(greatest(max(since), $1), $2), $2) AS span FROM known HAVING count(*) > 0
+), counted AS (
+    SELECT k.part, k.up * tstzmultirange(p.span) AS up FROM known k CROSS JOIN period p
+)
+SELECT coalesce(extract(epoch FROM upper(p.span) - lower(p.span)), 0)::double precision AS observed_seconds,
+    (SELECT sum(extract(epoch FROM upper(s) - lower(s)))::double precision
+     FROM (SELECT range_intersect_agg(up) AS up FROM counted) AS all_parts, unnest(all_parts.up) AS s) AS well_seconds,
+    coalesce((SELECT jsonb_object_agg(c.part, coalesce((SELECT sum(extract(epoch FROM upper(s) - lower(s))) FROM unnest(c.up) AS s), 0))
+              FROM counted c), '{}') AS parts
+FROM period p
