@@ -10,11 +10,11 @@ import pytest
 
 from reveille.channels import LEADER_KEY, LEADER_SPACE
 from reveille.database import connect_pool
-from reveille.dead_man import DeadMan
 from reveille.processes import start_module
 from reveille.settings import WorkerSettings
 from reveille.store import Store
 from reveille.testing import Database
+from reveille.worker.dead_man import DeadMan
 
 
 async def led() -> bool:

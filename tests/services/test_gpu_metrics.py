@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from reveille.gpu import MEBIBYTE, Gpu, follow_gpus, parse
 from reveille.telemetry import configure
+from reveille.worker.gpu import MEBIBYTE, Gpu, follow_gpus, parse
 
 # Two GPUs, and a slice of one (MIG), which has no utilisation of its own.
 ANSWER = "0, 87, 40512, 81559\n1, 0, 4, 81559\n2, [N/A], 12, 9856\n"

@@ -279,8 +279,8 @@ async def test_rescue_by_the_heartbeat_is_counted(database: Database) -> None:
     ledger = Ledger()
     one = working(database, ledger, "w", kind=WorkerService, heartbeat_seconds=0.2)
     async with one as worker:
-        await eventually(lambda: worker._looks is not None)  # the looks after the first turn,
-        await eventually(lambda: worker._looks is None)  # and their end: now it sleeps
+        await eventually(lambda: worker.turns.looks is not None)  # the looks after the first turn,
+        await eventually(lambda: worker.turns.looks is None)  # and their end: now it sleeps
         await database.execute(
             "ALTER TABLE processing_queue DISABLE TRIGGER reveille_20_after_insert"
         )

@@ -417,16 +417,20 @@ async def test_handler_that_fails_on_closing_ends_its_attempt(database: Database
     """A slot may not leak because a document could not be closed."""
     worker = worker_of(database, done)
     broken = [True]
-    outcome_of = worker._outcome
 
-    async def failing(running: Any) -> Outcome:
-        outcome = await outcome_of(running)
-        if broken:
-            broken.pop()
-            raise RuntimeError("could not close")
-        return outcome
+    def break_it() -> None:
+        outcome_of = worker.attempts._outcome
 
-    worker._outcome = failing  # type: ignore[method-assign]
+        async def failing(running: Any) -> Outcome:
+            outcome = await outcome_of(running)
+            if broken:
+                broken.pop()
+                raise RuntimeError("could not close")
+            return outcome
+
+        worker.attempts._outcome = failing  # type: ignore[method-assign]
+
+    after_setup(worker, break_it)
     async with living(worker, database):
         task_id = await add(database)
         row = await ended(database, task_id)

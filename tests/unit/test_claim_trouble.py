@@ -1,6 +1,6 @@
 """When a worker whose turns fail says so, and when it takes that back."""
 
-from reveille.claim_trouble import FAILURES_TOLERATED, PAUSE_SECONDS, ClaimTrouble
+from reveille.worker.claim_trouble import FAILURES_TOLERATED, PAUSE_SECONDS, ClaimTrouble
 
 ERROR = ValueError("no such column")
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from reveille.slots import Slots
+from reveille.worker.slots import Slots
 
 
 async def test_direct_call_waits_for_a_slot_and_comes_before_the_next_claim() -> None:

@@ -43,7 +43,9 @@ class BenchWorker(WorkerService):
 
     async def _say_ready(self) -> None:
         while (  # noqa: ASYNC110 - three things, none of which has an event
-            self.registration is None or not self._in_service.is_set() or self._look
+            self.standing.registration is None
+            or not self.standing.in_service.is_set()
+            or self.turns.look
         ):
             await asyncio.sleep(0.01)
         say("ready")

@@ -16,11 +16,11 @@ from reveille.errors import LeaseLost, TaskRejected, TaskRetry
 from reveille.logs import mask_text
 from reveille.model import ModelClient
 from reveille.outcome import Outcome, Reject, Retry
-from reveille.progress import ProgressReporter
 from reveille.store import Step, Store
 from reveille.task import Claim
 from reveille.task_types import TaskType
 from reveille.task_types.handling import Handler, HandlerContext
+from reveille.worker.progress import ProgressReporter
 
 log = structlog.get_logger(__name__)
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from reveille.attempt import attempt
 from reveille.context import StepStatus
 from reveille.documents import Document
 from reveille.health import problem
@@ -19,9 +18,10 @@ from reveille.model import ModelClient
 from reveille.outcome import Done, Outcome, Reject, Release, Retry
 from reveille.task import Claim, TaskStatus
 from reveille.task_types import task_type
+from reveille.worker.attempt import attempt
 
 if TYPE_CHECKING:
-    from reveille.worker import WorkerService
+    from reveille.worker.service import WorkerService
 
 EXTRACTIONS = {
     "company-offering": "company_offering_extraction",
