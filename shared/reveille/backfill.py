@@ -13,7 +13,7 @@ from typing import Any
 
 from reveille import semconv
 from reveille.task import Claim
-from reveille.trace_context import creation_of, to_ns
+from reveille.trace_context import creation_of, end_ns, to_ns
 from reveille.tracing import AttemptTrace, start_process, write_history
 
 # A worker writes `send` and `queued` when it begins, and exports every second: one that was heard of
@@ -101,7 +101,7 @@ def write_ended_attempt(ended: EndedAttempt) -> None:
         span.add_event(step.name, about, timestamp=to_ns(step.at))
     if ended.outcome in _FAILURES:
         AttemptTrace(span).failed(ended.reason or ended.outcome, ended.error or "")
-    span.end(max(to_ns(claim.started_at), to_ns(ended.ended_at)))
+    span.end(end_ns(to_ns(claim.started_at), ended.ended_at))
 
 
 def _step_of(step: Mapping[str, Any]) -> Step:

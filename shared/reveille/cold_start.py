@@ -14,7 +14,7 @@ from opentelemetry.trace import Status, StatusCode
 
 from reveille import semconv
 from reveille.task import Pool
-from reveille.trace_context import Creation, links_to, to_ns
+from reveille.trace_context import Creation, end_ns, links_to, to_ns
 from reveille.tracing import DESCRIPTION_CHARACTERS_MAX, Attributes
 
 _TRACER = trace.get_tracer(semconv.SCOPE)
@@ -83,8 +83,8 @@ def trace_cold_start(
             attributes={**attributes, semconv.REVEILLE_CONTAINER_PHASE: name},
             start_time=to_ns(begun_at),
         )
-        phase.end(to_ns(ended_at))
+        phase.end(end_ns(to_ns(begun_at), ended_at))
     if start.error is not None:
         span.set_attribute(semconv.ERROR_TYPE, "container_failed")
         span.set_status(Status(StatusCode.ERROR, start.error[:DESCRIPTION_CHARACTERS_MAX]))
-    span.end(max(to_ns(start.intended_at), to_ns(start.ended_at)))
+    span.end(end_ns(to_ns(start.intended_at), start.ended_at))

@@ -140,6 +140,13 @@ def to_ns(moment: datetime) -> int:
     return (aware - _EPOCH) // _MICROSECOND * 1000
 
 
+def end_ns(started_ns: int, ended: datetime) -> int:
+    """When a span ended that is written after the fact: a microsecond after its start at least,
+    because Jaeger takes a span without length for one that ended before it began, and warns.
+    """
+    return max(started_ns + 1000, to_ns(ended))
+
+
 def _derived(task_id: int, created_at: datetime) -> SpanContext:
     """Ids that depend on the task alone; created_at keeps apart the tasks of two databases."""
     digest = sha256(f"reveille task {task_id} {to_ns(created_at)}".encode()).digest()

@@ -25,6 +25,7 @@ from reveille.task import Claim, Pool
 from reveille.trace_context import (
     Creation,
     creation_of,
+    end_ns,
     format_traceparent,
     links_to,
     parse,
@@ -170,7 +171,7 @@ def write_history(claim: Claim, creation: Creation) -> None:
             },
             start_time=to_ns(started),
         )
-    queued.end(to_ns(claim.started_at))
+    queued.end(end_ns(to_ns(started), claim.started_at))
 
 
 def backfill_send(claim: Claim, creation: Creation) -> None:
@@ -187,7 +188,7 @@ def backfill_send(claim: Claim, creation: Creation) -> None:
             },
             start_time=to_ns(claim.created_at),
         )
-    span.end(to_ns(claim.created_at))
+    span.end(end_ns(to_ns(claim.created_at), claim.created_at))
 
 
 class SendTrace:
