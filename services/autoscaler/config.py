@@ -22,7 +22,7 @@ class AutoscalerSettings(DockerSettings, KedaSettings, KubernetesSettings, Verda
     """What the autoscaler adds. The settings below `scaling_file` override it for every pool."""
 
     scaling_file: Path | None = Field(None, description="YAML; unset: the requirements' numbers")
-    policy: str | None = Field(None, description="threshold or marginal")
+    policy: str | None = Field(None, description="marginal (the default) or threshold")
     scale_up_delay_seconds: NonNegativeFloat | None = None
     scale_down_delay_seconds: NonNegativeFloat | None = None
     lone_task_delay_seconds: NonNegativeFloat | None = None
@@ -56,6 +56,9 @@ class AutoscalerSettings(DockerSettings, KedaSettings, KubernetesSettings, Verda
     backstop_seconds: PositiveFloat = Field(300.0, description="longest pause, whatever was heard")
     decision_seconds: PositiveFloat = Field(
         600.0, description="how often a decision to change nothing is stored while tasks are there"
+    )
+    experience_seconds_max: NonNegativeFloat = Field(
+        60.0, description="how old what was learned of service times and cold starts may be"
     )
     creating_seconds_max: PositiveFloat = 120.0
     price_seconds_max: PositiveFloat = Field(

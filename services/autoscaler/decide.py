@@ -2,7 +2,7 @@
 
 Never below the minimum or what the hours ask for (floor.py), never above the maximum, nothing
 started in a paused pool, by a provider that starts nothing or without an offer, too soon after
-failures, or beyond the budget. Pure, like the policies.
+failures, or beyond the budget; and nothing at all on facts that cannot be. Pure, like the policies.
 """
 
 from dataclasses import replace
@@ -15,10 +15,20 @@ from autoscaler.policies import require_policy
 from autoscaler.scaling_file import PoolScaling
 from autoscaler.state import Decision, PoolState
 
+DOUBT_SECONDS = 5.0  # until facts that cannot be are looked at again
+
 
 def decide(state: PoolState, now: float, config: PoolScaling) -> Decision:
     """How many replicas the pool should have. `now` is the database's clock in seconds."""
     have = len(state.present)
+    if state.doubt:
+        return Decision(
+            wanted=have,
+            reason=f"held: {state.doubt}",
+            memory=state.memory,
+            look_again_seconds=DOUBT_SECONDS,
+            held=state.doubt,
+        )
     floor = floor_of(now, config)
     if floor.replicas > config.min_replicas:
         config = config.model_copy(update={"min_replicas": floor.replicas})
@@ -131,7 +141,8 @@ def _refusal(
     if state.refusal:
         return state.refusal, None
     if state.failed_seconds_ago is not None:
-        rest = backoff_seconds(state.failures, config) - state.failed_seconds_ago
+        # A failure in the future would be a clock that went back: it counts as just now.
+        rest = backoff_seconds(state.failures, config) - max(state.failed_seconds_ago, 0.0)
         if rest > 0:
             return f"{state.failures} failed in a row, next try in {rest:.0f} s", rest
     over = over_budget(state, decision, config)

@@ -42,12 +42,13 @@ class Decisions:
     async def make(
         self,
         row: Row,
+        known: PoolState,
         containers: Sequence[Container],
         spending: Spending | None,
         failures: Sequence[Failures],
     ) -> tuple[bool, float]:
-        """Decide for the pool of `row` and apply it: whether rows changed, and in how many seconds
-        the decision could differ without any news.
+        """Decide for the pool of `row`, of which so much is `known`, and apply it: whether rows
+        changed, and in how many seconds the decision could differ without any news.
         """
         pool: str = row["name"]
         never = self._settings.backstop_seconds
@@ -61,8 +62,8 @@ class Decisions:
         priced = self._catalogue.priced(scaling, self._settings.provider)
         choice = choose(pool, priced, failures, scaling)
         state = state_of(
+            known,
             row,
-            containers,
             policy=scaling.policy,
             can_start=self._catalogue.can_start(scaling, self._settings.provider),
             choice=choice,

@@ -19,6 +19,10 @@ Row = Mapping[str, Any]
 
 # Enough for every policy: no pool has so many replicas that more waiting tasks would matter.
 WAITING_MAX = 500
+# Of the past: tasks from the queue and as many from the archive, and starts of each pool.
+EXPERIENCE_TASKS_MAX, EXPERIENCE_STARTS_MAX = 2000, 30
+PARENTS_HELD_MAX, PARENTS_WAITING_MAX = 200, 50
+DECISIONS_FORGOTTEN_MAX = 1000  # at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,20 @@ class Ledger:
             row["pool"]: Spending(spent_usd=row["spent_usd"], usd_per_hour=row["usd_per_hour"])
             for row in rows
         }
+
+    async def look_experience(self) -> list[Row]:
+        """What each pool has been through; a bounded part of its history."""
+        return list(
+            await self._pool.fetch(
+                statement("look_experience"), EXPERIENCE_TASKS_MAX, EXPERIENCE_STARTS_MAX
+            )
+        )
+
+    async def look_parents(self) -> list[Row]:
+        """Tasks with others blocked behind them, in the order in which they will be done."""
+        return list(
+            await self._pool.fetch(statement("look_parents"), PARENTS_HELD_MAX, PARENTS_WAITING_MAX)
+        )
 
     async def look_failures(self) -> list[Failures]:
         """What failed in a row lately, per pool and offer."""

@@ -1,6 +1,7 @@
 """From rows to the state that a policy is told, and to the scaling that is in force."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from autoscaler.container import Container
@@ -31,19 +32,8 @@ def scaling_in_force(scaling: PoolScaling, row: Row) -> PoolScaling:
     )
 
 
-def state_of(
-    row: Row,
-    containers: Sequence[Container],
-    *,
-    policy: str,
-    can_start: bool,
-    choice: Choice,
-    spending: Spending | None,
-    ends_highest_first: bool = False,
-) -> PoolState:
-    """The state of one pool; `spending` is all pools' together. Another policy's memory is not
-    this one's.
-    """
+def seen(row: Row, containers: Sequence[Container]) -> PoolState:
+    """What one look shows of a pool: tasks, replicas, other servers."""
     return PoolState(
         pool=row["name"],
         waiting=() if row["paused"] else tuple(Waiting(**task) for task in row["waiting"]),
@@ -52,6 +42,24 @@ def state_of(
         other_servers=row["other_servers"],
         other_free_slots=row["other_free_slots"],
         paused=row["paused"],
+    )
+
+
+def state_of(
+    known: PoolState,
+    row: Row,
+    *,
+    policy: str,
+    can_start: bool,
+    choice: Choice,
+    spending: Spending | None,
+    ends_highest_first: bool = False,
+) -> PoolState:
+    """What is `known` of one pool (outlook.py), and what it may start; `spending` is all pools'
+    together. Another policy's memory is not this one's.
+    """
+    return replace(
+        known,
         can_start=can_start,
         ends_highest_first=ends_highest_first,
         failures=choice.failures,
@@ -78,6 +86,11 @@ def inputs_of(state: PoolState, decision: Decision, scaling: PoolScaling) -> Map
         "other_servers": state.other_servers,
         "other_free_slots": state.other_free_slots,
         "paused": state.paused,
+        "cold_start_seconds": state.cold_start_seconds,
+        "service_seconds": {name: round(s, 3) for name, s in state.service_seconds.items()},
+        "idle_gaps": len(state.idle_gaps),
+        "upcoming": len(state.upcoming),
+        "upcoming_in_seconds": round(state.upcoming[0].in_seconds, 3) if state.upcoming else None,
         "failures": state.failures,
         "refusal": state.refusal,
         "spent_usd": state.spent_usd,

@@ -165,7 +165,7 @@ class PoolScaling(BaseModel):
     scale_down_delay: Duration = 600.0
     startup_timeout: Duration = 300.0
     lone_task_delay: Duration | None = None
-    policy: str = "threshold"
+    policy: str = "marginal"
     wait_goal: Duration = 300.0  # marginal: what no task should wait longer than
     cold_start: Duration = 120.0  # marginal: expected until one was measured
     service_time: Duration = 60.0  # marginal: of a task whose type was not measured

@@ -17,7 +17,9 @@ from autoscaler.fleet import Fleet
 from autoscaler.keda.published import Published
 from autoscaler.leader import Leader
 from autoscaler.ledger import Ledger, Row, Spending
+from autoscaler.observe import seen
 from autoscaler.operations import Operations
+from autoscaler.outlook import Outlook
 from autoscaler.provider import Provider
 from autoscaler.providers import open_provider
 from autoscaler.spending import SpendingGauges
@@ -73,6 +75,7 @@ class Autoscaler(Service):
             conductor=Conductor(self.ledger, self.operations, self.providers, self.telemetry),
             catalogue=self.catalogue,
         )
+        self.outlook = Outlook(self.ledger, refresh_seconds=settings.experience_seconds_max)
         self.decisions = Decisions(settings, self.scaling, self.ledger, self.catalogue)
         budget = next(iter(self.scaling.values())).budget  # one for all pools
         self._gauges = SpendingGauges(self.telemetry.metrics, budget)
@@ -139,9 +142,15 @@ class Autoscaler(Service):
         spending = await self._look_spending()
         failures = await self.ledger.look_failures()
         moved, pauses = False, [self._pause(pools, containers)]
+        owned = {row["name"]: [c for c in containers if c.pool == row["name"]] for row in pools}
+        known = await self.outlook.look(
+            [seen(row, owned[row["name"]]) for row in pools], self.scaling, pools[0]["now"]
+        )
         for row in pools:
-            own = [c for c in containers if c.pool == row["name"]]
-            changed, again_seconds = await self.decisions.make(row, own, spending, failures)
+            name = row["name"]
+            changed, again_seconds = await self.decisions.make(
+                row, known[name], owned[name], spending, failures
+            )
             if changed:  # what one pool has begun, the next one's budget knows of
                 moved, spending = True, await self._look_spending()
             pauses.append(again_seconds)

@@ -23,6 +23,14 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Upcoming:
+    """A task that waits for its parent, which has a slot: when it should become claimable."""
+
+    task_type: str
+    in_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Replica:
     """A container of the pool. A starting one is never idle, however long it takes.
 
@@ -45,7 +53,10 @@ class PoolState:
     """A pool at one moment.
 
     `other_servers` are live servers that serve it and are nobody's container here (a dedicated
-    machine). `service_seconds` is how long a task of each type takes, as far as it was measured.
+    machine). `service_seconds` is how long a task of each type takes, as far as it was measured;
+    `cold_start_seconds` likewise. `idle_gaps` are the latest times for which the pool had nothing
+    to do, in seconds. `upcoming` is work that is known ahead, soonest first. `doubt` says in words
+    why these facts cannot be trusted; then nothing changes.
     `replicas` are in the order of their slots; `ends_highest_first`: none can end before those above
     it. `failures` counts containers that failed in a row, `failed_seconds_ago` is the age of
     the last. `refusal` says why none of the pool's offers can be had. `spent_usd` is what all pools
@@ -60,6 +71,9 @@ class PoolState:
     other_servers: int = 0
     other_free_slots: int = 0
     service_seconds: Mapping[str, float] = field(default_factory=dict)
+    cold_start_seconds: float | None = None
+    idle_gaps: tuple[float, ...] = ()
+    upcoming: tuple[Upcoming, ...] = ()
     paused: bool = False
     can_start: bool = True
     ends_highest_first: bool = False
@@ -70,6 +84,7 @@ class PoolState:
     usd_per_hour: float = 0.0
     start_usd_per_hour: float = 0.0
     memory: Mapping[str, Any] = field(default_factory=dict)
+    doubt: str = ""
 
     @property
     def depth(self) -> int:

@@ -167,7 +167,8 @@ async def world_of(
     database: Database, *, otlp: str | None = None, **settings: Any
 ) -> AsyncIterator[World]:
     """With its LISTEN connection, where the leader's lock lives, but without its loop."""
-    values = {"look_seconds": 0.001, "attention_seconds": 0.0, **settings}
+    numbers = {"policy": "threshold", "look_seconds": 0.001, "attention_seconds": 0.0}
+    values = numbers | settings
     scaler = Autoscaler(
         AutoscalerSettings(DATABASE_URL=database.dsn, **values),
         configure("test", otlp_endpoint=otlp),

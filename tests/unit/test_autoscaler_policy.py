@@ -13,7 +13,7 @@ from autoscaler.scaling_file import Budget, PoolScaling
 from autoscaler.state import PoolState, Replica, Waiting
 
 NOW = 10_000.0
-SCALING = PoolScaling()  # 0-3, depth > 2 for 120 s, idle 600 s
+SCALING = PoolScaling(policy="threshold")  # 0-3, depth > 2 for 120 s, idle 600 s
 
 
 def waiting(count: int, *, age_seconds: float = 0.0, priority: int = 1) -> tuple[Waiting, ...]:
@@ -241,6 +241,7 @@ replicas = st.lists(
 ).map(tuple)
 scalings = st.builds(
     lambda least, extra, threshold, delay: PoolScaling(
+        policy="threshold",
         min_replicas=least,
         max_replicas=least + extra,
         scale_up_threshold=threshold,
@@ -349,33 +350,42 @@ def test_pinned_replica_is_never_spare(policy: str) -> None:
     assert "pinned: a" in above.reason
 
 
-@pytest.mark.parametrize("policy", ["threshold", "marginal"])
-def test_idle_replica_beside_a_pinned_one_is_waited_for(policy: str) -> None:
+# One that is not the last is kept so long when scale_down_delay and cold_start are 100 s.
+KEPT = [("threshold", 100), ("marginal", 10)]
+
+
+@pytest.mark.parametrize(("policy", "kept"), KEPT)
+def test_idle_replica_beside_a_pinned_one_is_waited_for(policy: str, kept: float) -> None:
     """The pinned one is always idle for long enough; the timer is the other's."""
     pinned = replace(idle("a", 9e9), pinned=True)
     scaling = PoolScaling(policy=policy, scale_down_delay=100, cold_start=100)
-    decision = decide(pool(replicas=(pinned, idle("b", 40.0))), NOW, scaling)
-    assert (decision.wanted, decision.look_again_seconds) == (2, 60.0)
+    decision = decide(pool(replicas=(pinned, idle("b", 0.4 * kept))), NOW, scaling)
+    assert (decision.wanted, decision.look_again_seconds) == (2, 0.6 * kept)
 
 
-@pytest.mark.parametrize("policy", ["threshold", "marginal"])
+@pytest.mark.parametrize(("policy", "kept"), KEPT)
 @pytest.mark.parametrize(
-    ("replicas", "spare", "again_seconds"),
+    ("replicas", "spare", "again"),  # idle and again: in shares of what is kept
     [
-        ((idle("a", 500), idle("b", 500), idle("c", 500)), ("c", "b", "a"), None),
-        ((idle("a", 500), idle("b", 500), idle("c", 40)), (), 60.0),
-        ((idle("a", 500), idle("b", 40), idle("c", 500)), ("c",), None),
-        ((idle("a", 500), busy("b"), idle("c", 500)), ("c",), None),
-        ((idle("a", 500), busy("b")), (), 100.0),
-        ((idle("a", 500), starting("b")), (), 100.0),
-        ((busy("a"), idle("b", 40), Replica(name="c", phase="draining")), (), 60.0),
+        ((idle("a", 50), idle("b", 50), idle("c", 50)), ("c", "b", "a"), None),
+        ((idle("a", 50), idle("b", 50), idle("c", 0.4)), (), 0.6),
+        ((idle("a", 50), idle("b", 0.4), idle("c", 50)), ("c",), None),
+        ((idle("a", 50), busy("b"), idle("c", 50)), ("c",), None),
+        ((idle("a", 50), busy("b")), (), 1.0),
+        ((idle("a", 50), starting("b")), (), 1.0),
+        ((busy("a"), idle("b", 0.4), Replica(name="c", phase="draining")), (), 0.6),
     ],
 )
 def test_where_the_highest_slot_ends_first_the_others_wait_for_it(
-    policy: str, replicas: tuple[Replica, ...], spare: tuple[str, ...], again_seconds: float | None
+    policy: str,
+    kept: float,
+    replicas: tuple[Replica, ...],
+    spare: tuple[str, ...],
+    again: float | None,
 ) -> None:
     """A StatefulSet's pods: none goes before those above it, and the timer is that of the top."""
     scaling = PoolScaling(policy=policy, scale_down_delay=100, cold_start=100)
-    decision = decide(pool(replicas=replicas, ends_highest_first=True), NOW, scaling)
+    scaled = tuple(replace(r, idle_seconds=r.idle_seconds * kept) for r in replicas)
+    decision = decide(pool(replicas=scaled, ends_highest_first=True), NOW, scaling)
     assert decision.spare == spare
-    assert decision.look_again_seconds == again_seconds
+    assert decision.look_again_seconds == (None if again is None else again * kept)

@@ -19,7 +19,7 @@ def test_block_of_the_requirements_is_valid_as_it_stands() -> None:
     """Durations, both pools, nothing else needed."""
     pools = read_scaling(REQUIREMENTS)
     visual, text = pools["visual"], pools["text"]
-    assert (visual.max_replicas, visual.scale_up_delay, visual.policy) == (3, 120.0, "threshold")
+    assert (visual.max_replicas, visual.scale_up_delay, visual.policy) == (3, 120.0, "marginal")
     assert (text.max_replicas, text.scale_up_delay, text.scale_down_delay) == (5, 90.0, 600.0)
     assert (visual.price_usd_per_hour, text.price_usd_per_hour) == (0.5, 0.8)
     assert text.lone_task_seconds == 90.0

@@ -1,13 +1,16 @@
-"""The marginal policy: a table, and properties."""
+"""The marginal policy: a table; and properties of every policy."""
 
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from autoscaler.decide import decide
+from autoscaler.policies import POLICIES
 from autoscaler.scaling_file import PoolScaling
-from autoscaler.state import PoolState, Replica, Waiting
+from autoscaler.state import PoolState, Replica, Upcoming, Waiting
 
 NOW = 10_000.0
 SCALING = PoolScaling(policy="marginal")  # goal 300 s, cold start 120 s, tasks of 60 s, at most 3
@@ -61,14 +64,65 @@ def test_idle_replica_is_kept_for_as_long_as_a_cold_start() -> None:
     assert (gone.wanted, gone.spare) == (0, ("a",))
 
 
-def test_cold_start_is_measured_and_remembered() -> None:
-    """The memory names who is on the way; the first to be ready sets the expectation."""
-    on_the_way = decide(pool(replicas=(replica("a", "starting"),)), NOW, SCALING)
-    assert on_the_way.memory == {"starting": ["a"]}
+def test_cold_start_as_measured_decides_how_long_to_keep() -> None:
+    """Not what the scaling file expected."""
     ready = replica("a", "idle", age_seconds=45.0, idle_seconds=5.0)
-    measured = decide(pool(replicas=(ready,), memory=on_the_way.memory), NOW, SCALING)
-    assert measured.memory == {"cold_start_seconds": 40.0}
-    assert measured.look_again_seconds == 35.0
+    decision = decide(pool(replicas=(ready,), cold_start_seconds=40.0), NOW, SCALING)
+    assert (decision.wanted, decision.look_again_seconds) == (1, 35.0)
+
+
+def test_gaps_that_are_mostly_short_keep_a_replica_for_them_and_no_longer() -> None:
+    """What did not come within the usual gap comes much later: the rest would be thrown away."""
+    gaps = (40.0,) * 8 + (50_000.0,) * 2
+    fresh = pool(replicas=(replica("a", "idle", idle_seconds=35.0),), idle_gaps=gaps)
+    assert decide(fresh, NOW, SCALING).wanted == 1
+    late = pool(replicas=(replica("a", "idle", idle_seconds=43.0),), idle_gaps=gaps)
+    assert decide(late, NOW, SCALING).wanted == 0
+
+
+def test_gaps_that_are_all_long_let_a_replica_go_at_once() -> None:
+    """Nothing has ever come soon."""
+    state = pool(replicas=(replica("a", "idle", idle_seconds=1.0),), idle_gaps=(50_000.0,) * 9)
+    assert decide(state, NOW, SCALING).wanted == 0
+
+
+def test_replica_of_a_burst_goes_when_the_burst_is_over() -> None:
+    """The last one is kept for the next task; two more would wait for nothing."""
+    idle = tuple(replica(name, "idle", idle_seconds=20.0) for name in "abc")
+    decision = decide(pool(replicas=idle), NOW, SCALING)
+    assert (decision.wanted, decision.spare) == (1, ("a", "b"))
+
+
+def test_work_known_ahead_starts_a_replica_so_that_it_is_ready_in_time() -> None:
+    """A cold start before the parent is done, not earlier."""
+    soon = pool(upcoming=(Upcoming(task_type="t", in_seconds=119.0),))
+    decision = decide(soon, NOW, SCALING)
+    assert (decision.wanted, decision.waited_for) == (1, None)
+    assert decision.reason == "work known ahead comes in 119 s"
+    later = decide(pool(upcoming=(Upcoming(task_type="t", in_seconds=150.0),)), NOW, SCALING)
+    assert (later.wanted, later.look_again_seconds) == (0, 30.0)
+
+
+def test_work_known_ahead_keeps_one_idle_replica() -> None:
+    """A new one could not be there in time."""
+    idle = (replica("a", "idle", idle_seconds=500.0, free_slots=1),)
+    ahead = (Upcoming(task_type="t", in_seconds=60.0),)
+    assert decide(pool(replicas=idle, upcoming=ahead), NOW, SCALING).wanted == 1
+    assert decide(pool(replicas=idle), NOW, SCALING).wanted == 0
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_facts_in_doubt_change_nothing(policy: str) -> None:
+    """Whatever waits or idles: no start, no stop, the words of the doubt, and another look."""
+    scaling = SCALING.model_copy(update={"policy": policy, "min_replicas": 2})
+    idle = (replica("a", "idle", idle_seconds=9999.0),)
+    for state in (pool(waiting=waiting(9, priority=3)), pool(replicas=idle)):
+        doubtful = replace(state, doubt="the clock jumped", memory={"above_since": 1.0})
+        decision = decide(doubtful, NOW, scaling)
+        assert decision.wanted == len(state.present)
+        assert decision.held == "the clock jumped"
+        assert decision.memory == {"above_since": 1.0}
+        assert decision.look_again_seconds
 
 
 def test_free_slot_elsewhere_that_is_left_unused_does_not_hold_back_the_first() -> None:
@@ -105,9 +159,14 @@ replicas = st.lists(
     max_size=6,
 ).map(tuple)
 scalings = st.builds(
-    lambda least, extra, cold: PoolScaling(
-        policy="marginal", min_replicas=least, max_replicas=least + extra, cold_start=cold
+    lambda policy, least, extra, cold: PoolScaling(
+        policy=policy,
+        min_replicas=least,
+        max_replicas=least + extra,
+        cold_start=cold,
+        lone_task_delay=0.0,
     ),
+    st.sampled_from(sorted(POLICIES)),
     st.integers(0, 3),
     st.integers(1, 4),
     st.floats(1, 600),
@@ -119,6 +178,11 @@ states = st.builds(
     processing=st.integers(0, 6),
     replicas=replicas,
     service_seconds=st.one_of(st.just({}), st.builds(lambda s: {"t": s}, st.floats(0.1, 1e4))),
+    cold_start_seconds=st.none() | st.floats(1, 2000),
+    idle_gaps=st.lists(seconds, max_size=20).map(tuple),
+    upcoming=st.lists(
+        st.builds(Upcoming, task_type=st.sampled_from(["t", "u"]), in_seconds=seconds), max_size=8
+    ).map(lambda some: tuple(sorted(some, key=lambda task: task.in_seconds))),
 )
 
 
@@ -165,18 +229,37 @@ def test_lone_task_never_starves(state: PoolState, scaling: PoolScaling) -> None
         assert decide(state, NOW, scaling).wanted >= 1
 
 
+@given(states, scalings, seconds, st.integers(0, 20), st.integers(0, 20))
+def test_more_waiting_tasks_never_mean_fewer_replicas_by_threshold(
+    state: PoolState, scaling: PoolScaling, age: float, few: int, more: int
+) -> None:
+    """Monotone in the depth. What a further replica would change (marginal) need not be."""
+    scaling = scaling.model_copy(update={"policy": "threshold"})
+    fewer = replace(state, waiting=waiting(few, age_seconds=age))
+    deeper = replace(fewer, waiting=waiting(few + more, age_seconds=age))
+    assert decide(deeper, NOW, scaling).wanted >= decide(fewer, NOW, scaling).wanted
+
+
+@given(states, scalings, st.floats(-1e6, 1e6))
+def test_clock_that_goes_back_or_leaps_breaks_no_bound(
+    state: PoolState, scaling: PoolScaling, leap: float
+) -> None:
+    """What an earlier clock remembered is no reason to stop what is busy or pass the maximum."""
+    before = decide(state, NOW, scaling)
+    after = decide(replace(state, memory=before.memory), NOW + leap, scaling)
+    assert after.wanted <= max(scaling.max_replicas, len(state.present))
+    phases = {r.name: r.phase for r in state.replicas}
+    assert all(phases[name] == "idle" for name in after.spare)
+
+
 @given(states, scalings)
-def test_growth_is_never_followed_by_shrinking_within_a_cold_start(
+def test_what_was_just_added_is_not_dropped_while_it_starts(
     state: PoolState, scaling: PoolScaling
 ) -> None:
-    """What was just added is on its way or freshly ready, and neither may go."""
+    """What is on its way stays, even if the reason for it is gone."""
     decision = decide(state, NOW, scaling)
     added = decision.wanted - len(state.present)
-    if added <= 0 or state.revivable:
-        return
-    fresh = tuple(
-        replica(f"new-{n}", "idle", age_seconds=0.9 * scaling.cold_start, free_slots=1)
-        for n in range(added)
-    )
-    later = decide(pool(replicas=fresh), NOW + scaling.cold_start, scaling)
+    fresh = tuple(replica(f"new-{n}", "starting") for n in range(max(added, 0)))
+    later = decide(pool(replicas=fresh), NOW + 1, scaling)
+    assert later.wanted == max(len(fresh), scaling.min_replicas)
     assert later.spare == ()

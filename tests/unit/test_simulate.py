@@ -13,20 +13,28 @@ from typer.testing import CliRunner
 from autoscaler.scaling_file import PoolScaling, read_scaling
 from autoscaler.simulate.__main__ import command
 from autoscaler.simulate.bound import lower_bound_seconds
-from autoscaler.simulate.engine import simulate
-from autoscaler.simulate.load import Task, pitch_decks, read_trace
+from autoscaler.simulate.engine import Run, simulate
+from autoscaler.simulate.load import Load, Task, pitch_decks, read_trace
 from autoscaler.simulate.picture import line
-from autoscaler.simulate.score import play
+from autoscaler.simulate.score import play, play_config, varied
+from autoscaler.simulate.tune import Trial, tune
+from autoscaler.simulate.weather import Weather
 from reveille.cli.app import app
 from reveille.errors import ConfigurationError
 
-MARGINAL = PoolScaling(policy="marginal", cold_start=100.0)
+MARGINAL = PoolScaling(policy="marginal", cold_start=100.0, startup_timeout=1000.0)
 AZURE = Path(__file__).parents[3] / "shared" / "traces" / "AzureLLMInferenceTrace_code.csv"
+
+
+def alone(tasks: list[Task], config: PoolScaling, cold_start: float, *, horizon: float) -> Run:
+    """One pool under a clear sky."""
+    weather = Weather(cold_start=cold_start)
+    return simulate(Load(tasks), {"visual": config}, weather, horizon)["visual"]
 
 
 def test_single_task_costs_a_cold_start_its_work_and_the_keeping() -> None:
     """100 s up, 50 s work, 100 s kept: nothing else is billed."""
-    run = simulate([Task(10.0, 50.0)], MARGINAL, 100.0, horizon=1000.0)
+    run = alone([Task(10.0, 50.0)], MARGINAL, 100.0, horizon=1000.0)
     assert run.started_at == [110.0]
     assert run.done_at == [160.0]
     assert run.replica_seconds == pytest.approx(250.0)
@@ -34,10 +42,10 @@ def test_single_task_costs_a_cold_start_its_work_and_the_keeping() -> None:
 
 def test_threshold_guards_its_lone_task_and_the_letter_does_not() -> None:
     """The requirement taken literally leaves it waiting until the end."""
-    guarded = simulate([Task(0.0, 50.0)], PoolScaling(), 100.0, horizon=5000.0)
+    guarded = alone([Task(0.0, 50.0)], PoolScaling(policy="threshold"), 100.0, horizon=5000.0)
     assert guarded.started_at == [220.0]
-    letter = PoolScaling(lone_task_delay=1e12)
-    assert simulate([Task(0.0, 50.0)], letter, 100.0, horizon=5000.0).started_at == [None]
+    letter = PoolScaling(policy="threshold", lone_task_delay=1e12)
+    assert alone([Task(0.0, 50.0)], letter, 100.0, horizon=5000.0).started_at == [None]
 
 
 def test_same_seed_gives_the_same_month() -> None:
@@ -56,16 +64,16 @@ loads = st.lists(
 
 @settings(deadline=None, max_examples=25)
 @given(loads, st.sampled_from([30.0, 100.0, 250.0]))
-def test_marginal_serves_everything_and_no_replica_goes_within_a_cold_start(
+def test_marginal_serves_everything_and_no_replica_goes_before_it_was_ready(
     tasks: list[Task], cold_start: float
 ) -> None:
-    """Whatever arrives: all done, the pool is empty in the end, and nothing flaps."""
+    """Whatever arrives: all done, the pool is empty in the end, no start is thrown away."""
     config = MARGINAL.model_copy(update={"cold_start": cold_start})
-    run = simulate(tasks, config, cold_start, horizon=10_000.0)
+    run = alone(tasks, config, cold_start, horizon=10_000.0)
     assert None not in run.done_at
     for replica in run.replicas:
         assert replica.stopped_at is not None
-        assert replica.stopped_at - replica.started_at >= 2 * cold_start - 0.1
+        assert replica.stopped_at - replica.started_at >= cold_start
     assert max(moment.replicas for moment in run.moments) <= config.max_replicas
 
 
@@ -73,25 +81,26 @@ def test_marginal_serves_everything_and_no_replica_goes_within_a_cold_start(
 @given(loads, st.sampled_from([30.0, 100.0, 400.0]))
 def test_bound_is_below_a_run_that_meets_the_goal(tasks: list[Task], cold_start: float) -> None:
     """A lower bound that some policy beats would be none."""
-    run = simulate(tasks, MARGINAL, cold_start, horizon=10_000.0)
+    run = alone(tasks, MARGINAL, cold_start, horizon=10_000.0)
     pairs = zip(tasks, run.started_at, strict=True)
-    goal = max(1.0, *(at - task.arrival_s for task, at in pairs if at is not None))
-    assert lower_bound_seconds(tasks, cold_start, goal) <= run.replica_seconds + 1e-6
+    goal = max([1.0, *(at - task.arrival_s for task, at in pairs if at is not None)])
+    work = [(task.arrival_s, task.service_s) for task in tasks]
+    assert lower_bound_seconds(work, cold_start, goal) <= run.replica_seconds + 1e-6
 
 
 def test_bound_of_far_apart_tasks_is_a_start_and_the_work_of_each() -> None:
     """Nobody keeps a replica for a day."""
-    tasks = [Task(0.0, 10.0), Task(90_000.0, 20.0)]
+    tasks = [(0.0, 10.0), (90_000.0, 20.0)]
     assert lower_bound_seconds(tasks, 100.0, 300.0) == 230.0
-    near = [Task(0.0, 10.0), Task(50.0, 20.0)]
+    near = [(0.0, 10.0), (50.0, 20.0)]
     assert lower_bound_seconds(near, 100.0, 300.0) == 130.0
 
 
 def test_marginal_is_cheaper_than_threshold_and_meets_the_waits() -> None:
     """A week of 20 documents a day: the reason why there is a second policy."""
     load, scaling = pitch_decks(20, 7, seed=1), read_scaling(None)
-    marginal = play(load, "marginal", scaling, 120.0, 7).scores[-1]
-    threshold = play(load, "threshold", scaling, 120.0, 7).scores[-1]
+    marginal = play(load, "marginal", scaling, Weather(), 7).scores[-1]
+    threshold = play(load, "threshold", scaling, Weather(), 7).scores[-1]
     assert marginal.usd_per_month < 0.5 * threshold.usd_per_month
     assert marginal.share_within_10_minutes >= 0.95
     assert marginal.wait_mean_seconds < 300
@@ -176,3 +185,75 @@ def _app() -> typer.Typer:
     alone = typer.Typer()
     alone.command()(command)
     return alone
+
+
+# Weather ---------------------------------------------------------------------------------------
+
+
+def test_failed_starts_and_crashes_cost_money_and_lose_no_task() -> None:
+    """A task whose replica died begins again; a start that fails is billed and tried anew."""
+    load, scaling = pitch_decks(20, 7, seed=2), read_scaling(None)
+    storm = Weather(failing_starts=0.3, crashes_per_hour=2.0, cold_start_spread=0.5, seed=2)
+    calm = play(load, "marginal", scaling, Weather(), 7).scores[-1]
+    stormy = play(load, "marginal", scaling, storm, 7).scores[-1]
+    assert (stormy.unserved, stormy.tasks) == (0, calm.tasks)
+    assert stormy.usd_per_month > calm.usd_per_month
+    assert stormy.starts > calm.starts
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"cold_start": 0.0}, "cold start must be"),
+        ({"cold_start": float("nan")}, "cold start must be"),
+        ({"cold_start_spread": -1.0}, "spread"),
+        ({"failing_starts": 1.0}, "share of failing"),
+        ({"crashes_per_hour": -0.1}, "crashes"),
+    ],
+)
+def test_weather_that_cannot_be_is_refused(wrong: dict[str, float], words: str) -> None:
+    """A sign error in an option must not give a plausible table."""
+    with pytest.raises(ConfigurationError, match=words):
+        Weather(**wrong)  # type: ignore[arg-type]
+
+
+def test_tuning_finds_nothing_dearer_than_what_is_there_and_tells_what_it_changed() -> None:
+    """The answer was played, meets the goals, and names its keys."""
+    load, scaling = pitch_decks(10, 4, seed=1), read_scaling(None)
+    told: list[Trial] = []
+    best = tune(load, scaling, Weather(), 4, wait_goal=300.0, tell=told.append)
+    assert best.meets
+    assert best is told[-1]
+    assert best.score.usd_per_month <= told[0].score.usd_per_month
+    again = play_config(
+        load,
+        "again",
+        {
+            pool: PoolScaling.model_validate(
+                {**varied(config, "marginal", Weather()).model_dump(), **best.changes}
+            )
+            for pool, config in scaling.items()
+        },
+        Weather(),
+        4,
+    ).scores[-1]
+    assert again.usd_per_month == best.score.usd_per_month
+
+
+def test_combined_pool_serves_both_families_on_fewer_starts() -> None:
+    """The text tasks find the replica warm that has just read the slides."""
+    common = ["--documents", "5", "--days", "7", "--policy", "marginal", "--json"]
+    apart = json.loads(CliRunner().invoke(_app(), common).stdout)[-1]
+    together = json.loads(CliRunner().invoke(_app(), [*common, "--combined"]).stdout)[-1]
+    assert together["tasks"] == apart["tasks"]
+    assert together["starts"] < apart["starts"]
+
+
+def test_picture_is_written_as_png(tmp_path: Path) -> None:
+    """By the ending of its name; another ending is refused."""
+    drawing = tmp_path / "week.png"
+    common = ["--documents", "5", "--days", "3", "--policy", "marginal"]
+    CliRunner().invoke(_app(), [*common, "--picture", str(drawing)])
+    assert drawing.read_bytes().startswith(b"\x89PNG")
+    wrong = CliRunner().invoke(_app(), [*common, "--picture", str(tmp_path / "week.gif")])
+    assert isinstance(wrong.exception, ConfigurationError)

@@ -1,35 +1,42 @@
 """One replica more only where it pays: the next one is judged by what it would change.
 
-The backlog is list-scheduled over the slots that are free, busy and on their way. Another replica
-is added only if the last waiting task would otherwise miss `wait_goal`, and if the new one, ready
-after a cold start, would start that task sooner by more than half a cold start: what comes later
-only costs. The first replica starts for any task (`lone_task_delay`, here 0 unless given), and a
-critical task that finds no slot starts one at once. An idle replica is kept for as long as a cold
-start lasts: so an unlucky gap costs at most twice what foresight would have paid (ski rental).
+The backlog, and the work that is known ahead (tasks whose parents are being worked on), is
+list-scheduled over the slots that are free, busy and on their way. Another replica is added only
+if the last of it would otherwise miss `wait_goal`, and if the new one, ready after a cold start,
+would start it sooner by more than half a cold start: what comes later only costs. The first
+replica starts for any task that has waited for `lone_task_delay` (here 0 unless given: waiting
+longer makes starts fewer), or so that it is ready when the first task known ahead is. A critical
+task that finds no slot starts one at once.
 
-The cold start is measured: the memory names the replicas on their way, and when one is ready its
-time goes into the mean. Until then `cold_start` of the scaling file is expected.
+The last idle replica is kept for as long as the gaps seen so far make cheapest (keeping.py), and
+while work known ahead comes sooner than a new one could. Those that were added for a burst go when
+it is over: while few others are busy, the next burst is as far away as the next task.
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from heapq import heapify, heapreplace
+from typing import TYPE_CHECKING
 
-from autoscaler.policies.forecast import last_start_seconds
-from autoscaler.policies.threshold import OTHERS_PATIENCE_SECONDS, unserved_critical
+from autoscaler.learning import service_seconds
+from autoscaler.policies.keeping import keep_seconds
+from autoscaler.policies.slots import OTHERS_PATIENCE_SECONDS, cold_start_of, free_in_of
+from autoscaler.policies.threshold import unserved_critical
 from autoscaler.state import Decision, PoolState, Replica, Waiting
 
 if TYPE_CHECKING:
     from autoscaler.scaling_file import PoolScaling
 
-NEWEST_WEIGHT = 0.3  # of a new cold start in the mean
-# A replica that takes longer than expected may be ready any moment, but not at once.
-OVERDUE_SHARE = 0.1
+BURST_KEEP_SECONDS = 10.0  # of a replica that is not the last: the lull within a burst
+# With so many others busy, tasks come so often that an idle one is soon needed: ski rental.
+DENSE_FROM_BUSY = 4
+
+# A task to be scheduled: in how many seconds it may start, for how long it has waited, and takes.
+Work = tuple[float, float, float]
 
 
 def decide(state: PoolState, now: float, config: "PoolScaling") -> Decision:
-    """The next number of replicas. Remembers the cold start, and who is on the way."""
-    memory = _remember(state, config)
-    cold_start = float(memory.get("cold_start_seconds", config.cold_start))
+    """The next number of replicas. Remembers nothing: what it learned is in the state."""
+    cold_start = cold_start_of(state, config)
     have = len(state.present)
     more = _growth(state, config, cold_start) if have < config.max_replicas else None
     if more is not None:
@@ -37,78 +44,64 @@ def decide(state: PoolState, now: float, config: "PoolScaling") -> Decision:
         return Decision(
             wanted=have + count,
             reason=reason,
-            waited_for=task.task_id,
+            waited_for=None if task is None else task.task_id,
             urgent=bool(state.critical),
-            memory=memory,
         )
-    keep_seconds = min(cold_start, config.scale_down_delay)
-    spare = _spare(state, config, keep_seconds)
+    keep = keep_seconds(state.idle_gaps, cold_start, config.scale_down_delay)
+    spare = _spare(state, config, keep, cold_start)
     if spare:
         return Decision(
             wanted=have - len(spare),
-            reason=f"{len(spare)} idle for {keep_seconds:g} s or above the maximum",
+            reason=f"{len(spare)} idle for {keep:.0f} s or above the maximum",
             spare=spare,
-            memory=memory,
         )
     return Decision(
         wanted=have,
         reason=f"nothing to change at depth {state.depth}",
-        memory=memory,
-        look_again_seconds=_look_again(state, config, keep_seconds),
+        look_again_seconds=_look_again(state, config, keep, cold_start),
     )
-
-
-def _remember(state: PoolState, config: "PoolScaling") -> Mapping[str, Any]:
-    """The memory after this look: a replica that was on its way and is ready has been measured."""
-    mean = state.memory.get("cold_start_seconds")
-    awaited = set(state.memory.get("starting", ()))
-    for replica in sorted(state.present, key=lambda r: r.name):
-        if replica.name in awaited and replica.phase != "starting":
-            idle = replica.idle_seconds if replica.phase == "idle" else 0.0
-            took = min(max(replica.age_seconds - idle, 0.0), config.startup_timeout)
-            mean = took if mean is None else mean + NEWEST_WEIGHT * (took - mean)
-    memory: dict[str, Any] = {}
-    if mean is not None:
-        memory["cold_start_seconds"] = round(mean, 1)
-    if state.starting:
-        memory["starting"] = sorted(r.name for r in state.starting)
-    return memory
 
 
 def _growth(
     state: PoolState, config: "PoolScaling", cold_start: float
-) -> tuple[int, str, Waiting] | None:
+) -> tuple[int, str, Waiting | None] | None:
     """How many more, why, and for which task."""
     oldest = state.oldest
-    if oldest is None:
-        return None
-    if state.revivable and len(state.waiting) > state.own_free_slots + state.other_free_slots:
+    free = state.own_free_slots + state.other_free_slots
+    if state.revivable and len(state.waiting) > free:
         return 1, f"{len(state.waiting)} waiting while one drains: taken back", oldest
+    if oldest is None and not state.upcoming:
+        return None
     critical = unserved_critical(state)
-    free_in = _free_in(state, config, cold_start)
+    free_in = free_in_of(state, config)
     first = 0
-    if not state.present and (critical is not None or _lone_is_due(state, config, oldest)):
-        first = 1
-        free_in.append(cold_start)
-    elif critical is not None:
+    if critical is not None or (not state.present and _first_is_due(state, config, cold_start)):
         free_in.append(cold_start)
         first = 1
     elif not state.present:
         return None
     count, wait = _worthwhile(state, config, cold_start, free_in, first)
+    if not count:
+        return None
     if count > first:
-        reason = (
-            f"the last of {len(state.waiting)} would wait {wait:.0f} s > {config.wait_goal:g} s"
-        )
+        reason = f"the last of {state.depth} would wait {wait:.0f} s > {config.wait_goal:g} s"
     elif critical is not None:
         return 1, f"critical task {critical.task_id} waits and no slot is free", critical
+    elif oldest is None:
+        reason = f"work known ahead comes in {state.upcoming[0].in_seconds:.0f} s"
     else:
         reason = f"task {oldest.task_id} has waited for {oldest.age_seconds:.0f} s"
-    return (count, reason, critical or oldest) if count else None
+    return count, reason, critical or oldest
 
 
-def _lone_is_due(state: PoolState, config: "PoolScaling", oldest: Waiting) -> bool:
-    delay = 0.0 if config.lone_task_delay is None else config.lone_task_delay
+def _first_is_due(state: PoolState, config: "PoolScaling", cold_start: float) -> bool:
+    """Whether a task has waited long enough, or one known ahead will need what starts now."""
+    if state.upcoming and state.upcoming[0].in_seconds <= cold_start:
+        return True
+    oldest = state.oldest
+    if oldest is None:
+        return False
+    delay = config.lone_task_delay or 0.0
     if len(state.waiting) <= state.other_free_slots:
         delay = max(delay, OTHERS_PATIENCE_SECONDS)  # a free slot elsewhere may have it first
     return oldest.age_seconds >= delay
@@ -122,62 +115,108 @@ def _worthwhile(
     count: int,
 ) -> tuple[int, float]:
     """`count` and as many more as help, and the longest wait foreseen before the last was added."""
-    order = sorted(state.waiting, key=lambda task: (-task.priority, task.task_id))
-    work = [state.service_seconds.get(t.task_type, config.service_time) for t in order]
+    work = _work(state, config, cold_start)
+    if not work:
+        return count, 0.0
     room = config.max_replicas - len(state.present)
     missed = 0.0
-    start = last_start_seconds(free_in, work)
-    while count < room and order[-1].age_seconds + start > config.wait_goal:
-        sooner = last_start_seconds([*free_in, cold_start], work)
+    wait, start = _last(free_in, work)
+    while count < room and wait > config.wait_goal:
+        wait_then, sooner = _last([*free_in, cold_start], work)
         if start - sooner <= cold_start / 2:
             break
-        missed = order[-1].age_seconds + start
+        missed = wait
         free_in.append(cold_start)
-        start = sooner
+        wait, start = wait_then, sooner
         count += 1
     return count, missed
 
 
-def _free_in(state: PoolState, config: "PoolScaling", cold_start: float) -> list[float]:
-    """In how many seconds each slot is free. How far a running task is is not known, so it takes
-    one more mean; a slot elsewhere that is left unused counts only while it may still be taken.
-    """
-    oldest = state.oldest
-    fresh = oldest is None or oldest.age_seconds < OTHERS_PATIENCE_SECONDS
-    ready = state.own_free_slots + (state.other_free_slots if fresh else 0)
-    known = [*state.service_seconds.values()] or [config.service_time]
-    busy = max(state.processing, sum(r.phase == "busy" for r in state.present))
-    return [
-        *[0.0] * ready,
-        *[sum(known) / len(known)] * busy,
-        *[max(cold_start - r.age_seconds, cold_start * OVERDUE_SHARE) for r in state.starting],
+def _work(state: PoolState, config: "PoolScaling", cold_start: float) -> Sequence[Work]:
+    """What waits, in the order of claiming, then what comes before a new replica would."""
+    order = sorted(state.waiting, key=lambda task: (-task.priority, task.task_id))
+    seconds = {
+        name: service_seconds(state, name, config.service_time)
+        for name in {t.task_type for t in order} | {t.task_type for t in state.upcoming}
+    }
+    waiting = [(0.0, task.age_seconds, seconds[task.task_type]) for task in order]
+    ahead = [
+        (task.in_seconds, -task.in_seconds, seconds[task.task_type])
+        for task in state.upcoming
+        if task.in_seconds <= cold_start
     ]
+    return [*waiting, *ahead]
 
 
-def _spare(state: PoolState, config: "PoolScaling", keep_seconds: float) -> tuple[str, ...]:
+def _last(free_in: Sequence[float], work: Sequence[Work]) -> tuple[float, float]:
+    """For how long the last will have waited when it starts, and in how many seconds that is."""
+    if not free_in:
+        return float("inf"), float("inf")
+    slots = list(free_in)
+    heapify(slots)
+    start = age = 0.0
+    for may_start, waited, seconds in work:
+        age = waited
+        start = max(slots[0], may_start)
+        heapreplace(slots, start + seconds)
+    return age + start, start
+
+
+def _spare(
+    state: PoolState, config: "PoolScaling", keep: float, cold_start: float
+) -> tuple[str, ...]:
     """Idle replicas that may go, the longest idle first: while nothing waits, or above the max."""
     over = len(state.present) - config.max_replicas
     room = max(0, len(state.present) - config.min_replicas)
-    idle = sorted(
-        (r for r in state.present if r.phase == "idle"), key=lambda r: (-r.idle_seconds, r.name)
-    )
+    awaited = _awaited(state, cold_start)
+    burst = _burst_keep(state, keep, cold_start)
+    spare: list[str] = []
+    idle = _longest_idle_first(state)
+    for place, replica in enumerate(idle):
+        left = len(state.present) - len(spare)
+        due = replica.idle_seconds >= (keep if left == 1 else burst)
+        needed = len(idle) - place <= awaited
+        if place < over or (due and not needed and not state.waiting):
+            spare.append(replica.name)
+    return tuple(spare[:room])
 
-    def may_go(place: int, replica: Replica) -> bool:
-        return place < over or (not state.waiting and replica.idle_seconds >= keep_seconds)
 
-    return tuple(r.name for place, r in enumerate(idle) if may_go(place, r))[:room]
+def _longest_idle_first(state: PoolState) -> list[Replica]:
+    idle = [r for r in state.present if r.phase == "idle"]
+    return sorted(idle, key=lambda r: (-r.idle_seconds, r.name))
 
 
-def _look_again(state: PoolState, config: "PoolScaling", keep_seconds: float) -> float | None:
+def _burst_keep(state: PoolState, keep: float, cold_start: float) -> float:
+    """For how long an idle replica is kept that is not the last."""
+    if state.processing >= DENSE_FROM_BUSY:
+        return cold_start
+    return min(BURST_KEEP_SECONDS, keep)
+
+
+def _awaited(state: PoolState, cold_start: float) -> int:
+    """How many idle replicas work known ahead holds: one, if it comes sooner than a new one."""
+    return int(bool(state.upcoming) and state.upcoming[0].in_seconds < cold_start)
+
+
+def _look_again(
+    state: PoolState, config: "PoolScaling", keep: float, cold_start: float
+) -> float | None:
     """The next moment at which the answer could differ without any news."""
     moments: list[float] = []
     oldest = state.oldest
-    if oldest is not None and len(state.present) < config.max_replicas:
-        lone = 0.0 if config.lone_task_delay is None else config.lone_task_delay
-        moments += [lone - oldest.age_seconds] if not state.present else []
-        moments.append(OTHERS_PATIENCE_SECONDS - oldest.age_seconds)
-        moments += [config.wait_goal * part - oldest.age_seconds for part in (0.25, 0.5, 0.75, 1)]
-        moments += [OTHERS_PATIENCE_SECONDS - t.age_seconds for t in state.critical]
+    if len(state.present) < config.max_replicas:
+        moments += [task.in_seconds - cold_start for task in state.upcoming[:1]]
+        if oldest is not None:
+            moments += [(config.lone_task_delay or 0.0) - oldest.age_seconds]
+            moments.append(OTHERS_PATIENCE_SECONDS - oldest.age_seconds)
+            parts = (0.25, 0.5, 0.75, 1)
+            moments += [config.wait_goal * part - oldest.age_seconds for part in parts]
+            moments += [OTHERS_PATIENCE_SECONDS - t.age_seconds for t in state.critical]
     if len(state.present) > config.min_replicas and not state.waiting:
-        moments += [keep_seconds - r.idle_seconds for r in state.present if r.phase == "idle"]
+        idle = [r.idle_seconds for r in _longest_idle_first(state)]
+        burst = _burst_keep(state, keep, cold_start)
+        moments += [(keep if len(state.present) == 1 else burst) - seconds for seconds in idle]
+        if idle and _awaited(state, cold_start):
+            # Held by a forecast: a parent that fails brings no news to this pool.
+            moments.append(max(state.upcoming[0].in_seconds, 1.0))
     return min((moment for moment in moments if moment > 0), default=None)

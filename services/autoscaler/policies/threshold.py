@@ -11,13 +11,11 @@ worked on ask for nothing.
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from autoscaler.policies.slots import OTHERS_PATIENCE_SECONDS
 from autoscaler.state import Decision, PoolState, Replica, Waiting
 
 if TYPE_CHECKING:
     from autoscaler.scaling_file import PoolScaling
-
-# A free slot elsewhere that a critical task has not had by then will not take it.
-OTHERS_PATIENCE_SECONDS = 10.0
 
 
 def decide(state: PoolState, now: float, config: "PoolScaling") -> Decision:

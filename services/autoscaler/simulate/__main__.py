@@ -1,68 +1,125 @@
 """`python -m autoscaler.simulate`, also `reveille simulate`: policies side by side on one load."""
 
 import json
+import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from autoscaler.scaling_file import parse_duration, read_scaling
+from autoscaler.scaling_file import PoolScaling, parse_duration, read_scaling
+from autoscaler.simulate.history import read_history
 from autoscaler.simulate.load import DAY_SECONDS, Load, pitch_decks, read_trace
-from autoscaler.simulate.picture import WIDTH, line, slices, svg
-from autoscaler.simulate.score import VARIANTS, Outcome, Score, play
+from autoscaler.simulate.picture import WIDTH, slices, svg
+from autoscaler.simulate.score import VARIANTS, Outcome, play
+from autoscaler.simulate.table import COLUMNS, drawn, row, told
+from autoscaler.simulate.tune import tune
+from autoscaler.simulate.weather import Weather
 from reveille.errors import ConfigurationError
+from reveille.render.picture import png_of
 
-COLUMNS = (
-    f"{'cold start':>10}  {'policy':<10} {'pool':<7} {'$/month':>8} {'$/doc':>7} {'ratio':>6} "
-    f"{'GPU h':>7} {'wait mean':>9} {'p95':>6} {'max':>7} {'≤10 min':>8} {'unserved':>8}"
-)
-PICTURE_COLUMNS = 96
+DAYS = 28
 
 
-def command(
+def command(  # noqa: PLR0917 - each is an option of the command line
     documents: Annotated[float, typer.Option(help="Invented decks per day.")] = 20,
-    days: Annotated[int, typer.Option(help="How many days of them.")] = 28,
+    days: Annotated[int | None, typer.Option(help="How many days; unset: 28.", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another month.")] = 1,
     trace: Annotated[Path | None, typer.Option(help="A CSV instead of invented decks.")] = None,
     stretch: Annotated[float, typer.Option(help="Slows the clock of the trace.", min=1e-6)] = 1.0,
+    from_database: Annotated[
+        bool, typer.Option("--from-database", help="Your own history, from DATABASE_URL.")
+    ] = False,
     cold_start: Annotated[list[str] | None, typer.Option(help="120s; may be repeated.")] = None,
+    spread: Annotated[float, typer.Option(help="Of cold starts: sigma of a log-normal.")] = 0.0,
+    failing: Annotated[float, typer.Option(help="Share of starts that fail.")] = 0.0,
+    crashes: Annotated[float, typer.Option(help="Of a busy replica, per hour.")] = 0.0,
     policy: Annotated[list[str] | None, typer.Option(help="May be repeated; unset: all.")] = None,
     scaling: Annotated[Path | None, typer.Option(help="A scaling file.")] = None,
-    svg_file: Annotated[Path | None, typer.Option("--svg", help="Draw into this file.")] = None,
+    combined: Annotated[bool, typer.Option(help="One pool serves all task types.")] = False,
+    tuned: Annotated[
+        bool, typer.Option("--tune", help="Search the cheapest configuration.")
+    ] = False,
+    goal: Annotated[str, typer.Option(help="--tune: the mean wait to stay below.")] = "300s",
+    picture: Annotated[
+        list[Path] | None, typer.Option("--picture", "--svg", help="Draw into this .svg or .png.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Compare policies on a load: cost, waits, and how far from what no policy could beat."""
-    load = pitch_decks(documents, days, seed) if trace is None else read_trace(trace, stretch)
-    span = days if trace is None else _days(load)
+    load, span = _load(documents, days, seed, trace, stretch, from_database=from_database)
+    configs = _configs(scaling)
+    if combined:
+        load = Load(load.tasks, load.followers)
+    weathers = [
+        Weather(
+            cold_start=seconds,
+            cold_start_spread=spread,
+            failing_starts=failing,
+            crashes_per_hour=crashes,
+            seed=seed,
+        )
+        for seconds in _seconds("--cold-start", cold_start or ["120s"])
+    ]
+    if tuned:
+        _tune(load, configs, weathers, span, _seconds("--goal", [goal])[0], as_json=as_json)
+        return
     outcomes = {
-        (seconds, name): play(load, name, read_scaling(scaling), seconds, span)
-        for seconds in _cold_starts(cold_start or ["120s"])
+        (weather.cold_start, name): play(load, name, configs, weather, span)
+        for weather in weathers
         for name in _policies(policy or list(VARIANTS))
     }
-    scores = [score for outcome in outcomes.values() for score in outcome.scores]
-    if as_json:
-        typer.echo(json.dumps([score.as_json() for score in scores], indent=2))
+    _show(outcomes, span * DAY_SECONDS, as_json=as_json)
+    for path in picture or ():
+        _draw(path, outcomes, span * DAY_SECONDS)
+
+
+def _load(
+    documents: float,
+    days: int | None,
+    seed: int,
+    trace: Path | None,
+    stretch: float,
+    *,
+    from_database: bool,
+) -> tuple[Load, float]:
+    """What arrives, and for how many days."""
+    if trace is not None and from_database:
+        raise ConfigurationError("--trace and --from-database: choose one")
+    if trace is not None:
+        load = read_trace(trace, stretch)
+    elif from_database:
+        load = read_history(_dsn(), days or DAYS)
     else:
-        typer.echo("\n".join([COLUMNS, *map(_row, scores)]))
-        for (seconds, name), outcome in outcomes.items():
-            typer.echo("\n".join(_drawn(f"{name}, {seconds:g} s", outcome, span * DAY_SECONDS)))
-    if svg_file is not None:
-        svg_file.write_text(svg(_courses(outcomes, span * DAY_SECONDS)), encoding="utf-8")
+        return pitch_decks(documents, days or DAYS, seed), days or DAYS
+    # At least an hour, so that a single task has a rate.
+    return load, max(load.tasks[-1].arrival_s, 3600.0) / DAY_SECONDS
 
 
-def _days(load: Load) -> float:
-    """At least an hour, so that a single task has a rate."""
-    return max(load.tasks[-1].arrival_s, 3600.0) / DAY_SECONDS
+def _dsn() -> str:
+    dsn = os.environ.get("DATABASE_URL")
+    if not dsn:
+        raise ConfigurationError("--from-database: DATABASE_URL is not set")
+    return dsn
 
 
-def _cold_starts(given: list[str]) -> list[float]:
+def _configs(path: Path | None) -> dict[str, PoolScaling]:
+    # Money that a cap would not have spent is no saving: caps are left out.
+    return {
+        pool: PoolScaling.model_validate(config.model_dump())
+        for pool, config in read_scaling(path).items()
+    }
+
+
+def _seconds(option: str, given: Sequence[str]) -> list[float]:
     try:
         seconds = [parse_duration(value) for value in given]
     except ValueError as error:
-        raise ConfigurationError(f"--cold-start: {error}") from None
+        raise ConfigurationError(f"{option}: {error}") from None
     if min(seconds) <= 0:
-        raise ConfigurationError("--cold-start must be more than 0")
+        raise ConfigurationError(f"{option} must be more than 0")
     return seconds
 
 
@@ -73,35 +130,56 @@ def _policies(given: list[str]) -> list[str]:
     return given
 
 
-def _row(score: Score) -> str:
-    return (
-        f"{score.cold_start_seconds:>8g} s  {score.policy:<10} {score.pool:<7} "
-        f"{score.usd_per_month:>8.2f} {score.usd_per_document:>7.3f} {score.ratio:>6.2f} "
-        f"{score.gpu_hours:>7.1f} {score.wait_mean_seconds:>7.0f} s {score.wait_p95_seconds:>6.0f} "
-        f"{score.wait_max_seconds:>7.0f} {score.share_within_10_minutes:>8.1%} {score.unserved:>8}"
+def _tune(
+    load: Load,
+    configs: Mapping[str, PoolScaling],
+    weathers: Sequence[Weather],
+    days: float,
+    wait_goal: float,
+    *,
+    as_json: bool,
+) -> None:
+    answers = []
+    for weather in weathers:
+        best = tune(
+            load,
+            configs,
+            weather,
+            days,
+            wait_goal=wait_goal,
+            tell=lambda trial: None if as_json else typer.echo(told(trial)),
+        )
+        answers.append(
+            {"changes": best.changes, "meets": best.meets, "score": best.score.as_json()}
+        )
+    if as_json:
+        typer.echo(json.dumps(answers, indent=2))
+
+
+def _show(outcomes: Mapping[tuple[float, str], Outcome], seconds: float, *, as_json: bool) -> None:
+    scores = [score for outcome in outcomes.values() for score in outcome.scores]
+    if as_json:
+        typer.echo(json.dumps([score.as_json() for score in scores], indent=2))
+        return
+    typer.echo("\n".join([COLUMNS, *map(row, scores)]))
+    for (start, name), outcome in outcomes.items():
+        typer.echo("\n".join(drawn(f"{name}, {start:g} s", outcome, seconds)))
+
+
+def _draw(path: Path, outcomes: Mapping[tuple[float, str], Outcome], seconds: float) -> None:
+    drawing = svg(
+        {
+            f"{name}, cold start {start:g} s, {pool}": list(slices(moments, seconds, WIDTH))
+            for (start, name), outcome in outcomes.items()
+            for pool, moments in outcome.moments.items()
+        }
     )
-
-
-def _drawn(title: str, outcome: Outcome, seconds: float) -> list[str]:
-    lines = [""]
-    for pool, moments in outcome.moments.items():
-        course = slices(moments, seconds, PICTURE_COLUMNS)
-        lines += [
-            f"{title}, {pool}: waiting (most {max(w for w, _ in course)}), replicas",
-            line([waiting for waiting, _ in course]),
-            line([replicas for _, replicas in course]),
-        ]
-    return lines
-
-
-def _courses(
-    outcomes: dict[tuple[float, str], Outcome], seconds: float
-) -> dict[str, list[tuple[int, int]]]:
-    return {
-        f"{name}, cold start {start:g} s, {pool}": list(slices(moments, seconds, WIDTH))
-        for (start, name), outcome in outcomes.items()
-        for pool, moments in outcome.moments.items()
-    }
+    if path.suffix == ".svg":
+        path.write_text(drawing, encoding="utf-8")
+    elif path.suffix == ".png":
+        path.write_bytes(png_of(drawing))
+    else:
+        raise ConfigurationError(f"--picture {path}: the name must end in .svg or .png")
 
 
 def main() -> None:

@@ -12,38 +12,44 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from math import ceil, floor
 
-from autoscaler.simulate.load import Task
+# A larger block (its cost is quadratic) is bounded by its work and one cold start …
+BLOCK_MAX, BLOCK_MAX_LEAST = 3000, 50
+STEPS_MAX = 20_000_000  # … and so are smaller ones, where there are so many that it would take long
 
-BLOCK_MAX = 3000  # a larger block (quadratic work) is bounded by its work and one cold start
+Arrival = tuple[float, float]  # when, and how much work, in seconds
 
 
-def lower_bound_seconds(tasks: Sequence[Task], cold_start: float, wait_goal: float) -> float:
+def lower_bound_seconds(tasks: Sequence[Arrival], cold_start: float, wait_goal: float) -> float:
     """Replica seconds, cold starts included; `tasks` by arrival."""
     if not tasks:
         return 0.0
-    gap = cold_start + wait_goal + max(task.service_s for task in tasks)
-    return sum(_block(block, cold_start, wait_goal) for block in _blocks(tasks, gap))
+    gap = cold_start + wait_goal + max(work for _, work in tasks)
+    most = max(BLOCK_MAX_LEAST, min(BLOCK_MAX, STEPS_MAX // len(tasks)))
+    return sum(
+        _block(block, cold_start, wait_goal)
+        if len(block) <= most
+        else cold_start + sum(work for _, work in block)
+        for block in _blocks(tasks, gap)
+    )
 
 
-def _blocks(tasks: Sequence[Task], gap: float) -> Iterator[Sequence[Task]]:
+def _blocks(tasks: Sequence[Arrival], gap: float) -> Iterator[Sequence[Arrival]]:
     begin = 0
-    for place, (before, after) in enumerate(pairwise(tasks), start=1):
-        if after.arrival_s - before.arrival_s >= gap:
+    for place, ((before, _), (after, _)) in enumerate(pairwise(tasks), start=1):
+        if after - before >= gap:
             yield tasks[begin:place]
             begin = place
     yield tasks[begin:]
 
 
-def _block(tasks: Sequence[Task], cold_start: float, wait_goal: float) -> float:
-    if len(tasks) > BLOCK_MAX:
-        return cold_start + sum(task.service_s for task in tasks)
-    shortest = min(task.service_s for task in tasks)
+def _block(tasks: Sequence[Arrival], cold_start: float, wait_goal: float) -> float:
+    shortest = min(work for _, work in tasks)
     least = [0.0]
     for last in range(len(tasks)):
         work, best = 0.0, float("inf")
         for first in range(last, -1, -1):
-            work += tasks[first].service_s
-            span = tasks[last].arrival_s - tasks[first].arrival_s + shortest
+            work += tasks[first][1]
+            span = tasks[last][0] - tasks[first][0] + shortest
             best = min(best, least[first] + _cluster(work, span, cold_start, wait_goal))
         least.append(best)
     return least[-1]

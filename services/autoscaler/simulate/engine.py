@@ -1,36 +1,54 @@
-"""A pool, event by event: tasks arrive, replicas start, work and go, as `decide` says."""
+"""Pools, event by event: tasks arrive, replicas start, work, fail and go, as `decide` says.
 
-from bisect import insort
-from collections.abc import Mapping, Sequence
+Like the autoscaler, a pool decides when there is news, at most once in `LOOK_SECONDS`, and when a
+decision asked to be made again; what is known of its past comes from the run itself.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from itertools import islice
 from typing import Any, Literal
 
 from autoscaler.decide import decide
+from autoscaler.learning import Parent, smoothed, upcoming_of
+from autoscaler.policies.slots import free_in_of
 from autoscaler.scaling_file import PoolScaling
-from autoscaler.simulate.load import Task
-from autoscaler.state import Decision, PoolState, Replica, Waiting
+from autoscaler.simulate.load import Load, Task
+from autoscaler.simulate.weather import Dice, Weather
+from autoscaler.state import Decision, PoolState, Replica, Upcoming, Waiting
 
-WAITING_MAX = 200  # as many waiting tasks as the real look shows to a policy
+WAITING_MAX = 200  # as many waiting tasks as matter to a policy
+GAPS_MAX = 300
+MONDAY_SECONDS = 4 * 86_400.0  # the load begins on a Monday at midnight UTC; 1970 did not
+LOOK_SECONDS = 1.0
 NEVER = float("inf")
-LOOK_SECONDS_MIN = 0.01
+
+What = Literal["arrival", "ready", "broken", "done", "crash"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Simulated:
     """A replica; times in seconds since the start of the load, `task` is an index."""
 
-    name: str
+    number: int
     started_at: float
     ready: bool = False
     idle_at: float = 0.0
     task: int | None = None
+    begun_at: float = 0.0
     stopped_at: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Unique in the pool."""
+        return f"r-{self.number}"
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """The pool after something happened."""
+    """The pool after a decision."""
 
     at: float
     waiting: int
@@ -40,12 +58,18 @@ class Moment:
 
 @dataclass(slots=True)
 class Run:
-    """What came of it. `started_at` and `done_at` are None of tasks that were never begun."""
+    """What came of one pool: its tasks in the order in which they became claimable, and when each
+    was begun (for the last time) and done; None of what never came about.
+    """
 
-    started_at: list[float | None]
-    done_at: list[float | None]
+    tasks: list[Task] = field(default_factory=list)
+    arrived_at: list[float] = field(default_factory=list)
+    started_at: list[float | None] = field(default_factory=list)
+    done_at: list[float | None] = field(default_factory=list)
     replicas: list[Simulated] = field(default_factory=list)
     moments: list[Moment] = field(default_factory=list)
+    start_seconds: list[float] = field(default_factory=list)  # of the starts that succeeded
+    decisions: int = 0
     ended_at: float = 0.0
 
     @property
@@ -54,140 +78,310 @@ class Run:
         return sum((r.stopped_at or self.ended_at) - r.started_at for r in self.replicas)
 
 
-def simulate(tasks: Sequence[Task], config: PoolScaling, cold_start: float, horizon: float) -> Run:
-    """Play `tasks` (by arrival) until nothing is left to happen, and at least to `horizon`."""
-    return _Pool(tasks, config, cold_start).play(horizon)
+def simulate(
+    load: Load, scaling: Mapping[str, PoolScaling], weather: Weather, horizon: float
+) -> dict[str, Run]:
+    """Play `load` until nothing is left to happen, and at least to `horizon`; a run per pool."""
+    return _World(load, scaling, weather).play(horizon)
 
 
-class _Pool:
-    def __init__(self, tasks: Sequence[Task], config: PoolScaling, cold_start: float) -> None:
-        self._tasks, self._config, self._cold_start = tasks, config, cold_start
-        nothing: list[float | None] = [None] * len(tasks)
-        self.run = Run(list(nothing), list(nothing))
-        self._now = 0.0
-        self._events: list[tuple[float, int, Literal["ready", "done"], Simulated]] = []
-        self._live: list[Simulated] = []
-        self._waiting: list[tuple[int, int]] = []  # -priority, index: the order of claiming
+class _World:
+    """The clock, the events, and the pools that share them."""
+
+    def __init__(self, load: Load, scaling: Mapping[str, PoolScaling], weather: Weather) -> None:
+        self.load = load
+        self.now = 0.0
+        self.events: list[tuple[float, int, What, _Pool, Any]] = []
+        self._number = 0
+        dice = Dice(weather)
+        self.pools = {name: _Pool(self, name, scaling[name], dice) for name in load.pools}
         self._arrived = 0
-        self._memory: Mapping[str, Any] = {}
-        self._service: dict[str, tuple[float, int]] = {}
 
-    def play(self, horizon: float) -> Run:
-        look_at = 0.0
+    def later(self, seconds: float, what: What, pool: "_Pool", subject: Any) -> None:
+        self._number += 1
+        heappush(self.events, (self.now + seconds, self._number, what, pool, subject))
+
+    def play(self, horizon: float) -> dict[str, Run]:
+        pools, events, tasks = list(self.pools.values()), self.events, self.load.tasks
+        count = len(tasks)
         while True:
-            at = min(self._next_event(), look_at)
+            at = min(pool.look_at for pool in pools)
+            if events and events[0][0] < at:
+                at = events[0][0]
+            if self._arrived < count and tasks[self._arrived].arrival_s < at:
+                at = tasks[self._arrived].arrival_s
             if at == NEVER or (at > horizon and self._is_over()):
                 break
-            self._now = at
-            self._happen()
-            look_at = self._settle()
-        self.run.ended_at = max(horizon, self._now)
-        return self.run
+            self.now = at
+            while self._arrived < count and tasks[self._arrived].arrival_s <= at:
+                task = tasks[self._arrived]
+                self.pools[self.load.pool_of(task.task_type)].arrive(task, self._arrived)
+                self._arrived += 1
+            while events and events[0][0] <= at:
+                _, _, what, pool, subject = heappop(events)
+                pool.happen(what, subject)
+            looked = False
+            for pool in pools:  # what one has decided tells the next what lies ahead
+                if pool.look_at <= at or (looked and self.load.followers):
+                    pool.look()
+                    looked = True
+        for pool in pools:
+            pool.run.ended_at = max(horizon, self.now)
+        return {name: pool.run for name, pool in self.pools.items()}
 
     def _is_over(self) -> bool:
         """Nothing arrives or runs any more, and what waits would wait for ever."""
-        return self._arrived == len(self._tasks) and not self._events and not self._may_shrink()
+        return (
+            self._arrived == len(self.load.tasks)
+            and not self.events
+            and not any(pool.may_shrink() for pool in self.pools.values())
+        )
 
-    def _may_shrink(self) -> bool:
+
+class _Pool:
+    def __init__(self, world: _World, name: str, config: PoolScaling, dice: Dice) -> None:
+        self.run = Run()
+        self.look_at = 0.0
+        self.state = PoolState(pool=name)
+        self._world, self._name, self._config, self._dice = world, name, config, dice
+        self._origin: list[int | None] = []  # of each task, its number in the load
+        self._queues: tuple[deque[int], ...] = (deque(), deque(), deque())  # critical first
+        self._waiting = 0
+        self._live: dict[int, Simulated] = {}
+        self._idle: list[Simulated] = []  # the most recently busy last
+        self._busy = 0
+        self._looked_at = -NEVER
+        self._memory: Mapping[str, Any] = {}
+        self._service: dict[str, float] = {}
+        self._cold_start: float | None = None
+        self._gaps: deque[float] = deque(maxlen=GAPS_MAX)
+        self._gaps_seen: tuple[float, ...] | None = ()
+        self._quiet_since: float | None = None
+        self._failures = 0
+        self._failed_at: float | None = None
+
+    # Events
+
+    def happen(self, what: What, subject: Any) -> None:
+        """One event; what it means for replicas and tasks."""
+        if what == "arrival":
+            self.arrive(subject, None)
+            return
+        replica: Simulated = subject
+        if what == "ready":
+            self._ready(replica)
+        elif what == "broken":
+            self._fail(replica)
+        elif what == "done":
+            self._done(replica)
+        else:
+            task = replica.task
+            assert task is not None  # noqa: S101
+            self._busy -= 1
+            self.run.started_at[task] = None
+            self._queues[3 - self.run.tasks[task].priority].appendleft(task)
+            self._waiting += 1
+            self._fail(replica)
+
+    def arrive(self, task: Task, origin: int | None) -> None:
+        """A task is claimable; `origin` is its number in the load, None for one set free."""
+        run, now = self.run, self._world.now
+        number = len(run.tasks)
+        run.tasks.append(task)
+        run.arrived_at.append(now)
+        run.started_at.append(None)
+        run.done_at.append(None)
+        self._origin.append(origin)
+        if self._quiet_since is not None:
+            self._gaps.append(now - self._quiet_since)
+            self._quiet_since, self._gaps_seen = None, None
+        if self._idle:
+            self._begin(self._idle.pop(), number)
+        else:
+            self._queues[3 - task.priority].append(number)
+            self._waiting += 1
+        self._news()
+
+    def _news(self) -> None:
+        due = max(self._world.now, self._looked_at + LOOK_SECONDS)
+        self.look_at = min(self.look_at, due)
+
+    def _ready(self, replica: Simulated) -> None:
+        replica.ready = True
+        took = self._world.now - replica.started_at
+        self._cold_start = smoothed(self._cold_start, took)
+        self.run.start_seconds.append(took)
+        self._failures = 0
+        self._next(replica)
+        self._news()
+
+    def _done(self, replica: Simulated) -> None:
+        assert replica.task is not None  # noqa: S101
+        number = replica.task
+        task = self.run.tasks[number]
+        self.run.done_at[number] = self._world.now
+        self._service[task.task_type] = smoothed(self._service.get(task.task_type), task.service_s)
+        self._busy -= 1
+        replica.task = None
+        origin = self._origin[number]
+        if origin is not None and self._world.load.followers:
+            for follower in self._world.load.followers[origin]:
+                pool = self._world.pools[self._world.load.pool_of(follower.task_type)]
+                pool.happen("arrival", follower)
+        self._next(replica)
+
+    def _next(self, replica: Simulated) -> None:
+        """Its next task, or rest."""
+        replica.idle_at = self._world.now
+        for queue in self._queues:
+            if queue:
+                self._waiting -= 1
+                self._begin(replica, queue.popleft())
+                return
+        self._idle.append(replica)
+        if not self._busy:
+            self._quiet_since = self._world.now
+        self._news()
+
+    def _begin(self, replica: Simulated, number: int) -> None:
+        world = self._world
+        replica.task, replica.begun_at = number, world.now
+        self.run.started_at[number] = world.now
+        self._busy += 1
+        seconds = self.run.tasks[number].service_s
+        crash = self._dice.crash_after(seconds)
+        if crash is None:
+            world.later(seconds, "done", self, replica)
+        else:
+            world.later(crash, "crash", self, replica)
+
+    def _fail(self, replica: Simulated) -> None:
+        replica.task, replica.stopped_at = None, self._world.now
+        del self._live[replica.number]
+        self._failures += 1
+        self._failed_at = self._world.now
+        self._news()
+
+    # Decisions
+
+    def may_shrink(self) -> bool:
+        """Whether idle replicas still have to go."""
         return not self._waiting and len(self._live) > self._config.min_replicas
 
-    def _next_event(self) -> float:
-        event = self._events[0][0] if self._events else NEVER
-        if self._arrived == len(self._tasks):
-            return event
-        return min(event, self._tasks[self._arrived].arrival_s)
-
-    def _happen(self) -> None:
-        """Everything that is due now."""
-        tasks = self._tasks
-        while self._arrived < len(tasks) and tasks[self._arrived].arrival_s <= self._now:
-            insort(self._waiting, (-tasks[self._arrived].priority, self._arrived))
-            self._arrived += 1
-        while self._events and self._events[0][0] <= self._now:
-            _, _, what, replica = heappop(self._events)
-            if what == "done":
-                self._finish(replica)
-            replica.ready, replica.idle_at, replica.task = True, self._now, None
-        idle = sorted((r for r in self._live if r.ready and r.task is None), key=_recency)
-        while idle and self._waiting:
-            self._begin(idle.pop(), self._waiting.pop(0)[1])
-
-    def _begin(self, replica: Simulated, task: int) -> None:
-        replica.task = task
-        self.run.started_at[task] = self._now
-        self._later(self._tasks[task].service_s, "done", replica)
-
-    def _finish(self, replica: Simulated) -> None:
-        assert replica.task is not None  # noqa: S101
-        self.run.done_at[replica.task] = self._now
-        task = self._tasks[replica.task]
-        total, count = self._service.get(task.task_type, (0.0, 0))
-        self._service[task.task_type] = (total + task.service_s, count + 1)
-
-    def _later(self, seconds: float, what: Literal["ready", "done"], replica: Simulated) -> None:
-        heappush(self._events, (self._now + seconds, id_of(replica), what, replica))
-
-    def _settle(self) -> float:
+    def look(self) -> None:
         """Decide and apply; when to look again without news."""
-        decision = decide(self._state(), self._now, self._config)
-        self._memory = decision.memory
+        now = self._world.now
+        self.state = self._observe(now)
+        decision = decide(self.state, now + MONDAY_SECONDS, self._config)
+        self.run.decisions += 1
+        self._memory, self._looked_at = decision.memory, now
         changed = self._apply(decision)
-        ready = sum(r.ready for r in self._live)
-        self.run.moments.append(Moment(self._now, len(self._waiting), len(self._live), ready))
-        if changed:
-            return self._now + LOOK_SECONDS_MIN
+        live = len(self._live)
+        ready = len(self._idle) + self._busy
+        self.run.moments.append(Moment(now, self._waiting, live, ready))
         again = decision.look_again_seconds
-        return NEVER if again is None else self._now + max(again, LOOK_SECONDS_MIN)
+        self.look_at = now + LOOK_SECONDS if changed else NEVER
+        if again is not None:
+            self.look_at = min(self.look_at, now + max(again, 0.01))
 
     def _apply(self, decision: Decision) -> bool:
-        missing = decision.wanted - len(self._live)
+        live, now = self._live, self._world.now
+        missing = decision.wanted - len(live)
         for _ in range(missing):
-            replica = Simulated(f"r-{len(self.run.replicas)}", self._now)
+            replica = Simulated(len(self.run.replicas), now)
             self.run.replicas.append(replica)
-            self._live.append(replica)
-            self._later(self._cold_start, "ready", replica)
+            live[replica.number] = replica
+            took = self._dice.start_seconds()
+            limit = self._config.startup_timeout
+            if took is None or took > limit:
+                self._world.later(limit, "broken", self, replica)
+            else:
+                self._world.later(took, "ready", self, replica)
         leaving = set(decision.spare[: max(0, -missing)])
-        for replica in self._live:
-            if replica.name in leaving:
-                replica.stopped_at = self._now
-        self._live = [r for r in self._live if r.stopped_at is None]
+        if leaving:
+            for replica in [r for r in self._idle if r.name in leaving]:
+                replica.stopped_at = now
+                self._idle.remove(replica)
+                del live[replica.number]
         return missing != 0
 
-    def _state(self) -> PoolState:
+    def _observe(self, now: float) -> PoolState:
+        if self._gaps_seen is None:
+            self._gaps_seen = tuple(self._gaps)
         return PoolState(
-            pool="simulated",
-            waiting=tuple(self._shown(index) for _, index in self._waiting[:WAITING_MAX]),
-            processing=sum(r.task is not None for r in self._live),
-            replicas=tuple(self._as_replica(r) for r in self._live),
-            service_seconds={kind: total / n for kind, (total, n) in self._service.items()},
+            pool=self._name,
+            waiting=tuple(self._shown(now)),
+            processing=self._busy,
+            replicas=tuple([_as_replica(r, now) for r in self._live.values()]),
+            service_seconds=self._service,
+            cold_start_seconds=self._cold_start,
+            idle_gaps=self._gaps_seen,
+            upcoming=tuple(sorted(self._upcoming(now), key=lambda task: task.in_seconds)),
+            failures=self._failures,
+            failed_seconds_ago=None if self._failed_at is None else now - self._failed_at,
             memory=self._memory,
         )
 
-    def _shown(self, index: int) -> Waiting:
-        task = self._tasks[index]
-        return Waiting(
-            task_id=index,
-            task_type=task.task_type,
-            priority=task.priority,
-            age_seconds=self._now - task.arrival_s,
+    def _shown(self, now: float) -> Iterator[Waiting]:
+        if not self._waiting:
+            return
+        tasks, arrived_at = self.run.tasks, self.run.arrived_at
+        for queue in self._queues:
+            for number in islice(queue, WAITING_MAX):
+                task = tasks[number]
+                yield Waiting(
+                    task_id=number,
+                    task_type=task.task_type,
+                    priority=task.priority,
+                    age_seconds=now - arrived_at[number],
+                )
+
+    def _upcoming(self, now: float) -> Iterator[Upcoming]:
+        """What all pools, this one among them, will set free for this one."""
+        if self._world.load.followers:
+            for pool in self._world.pools.values():
+                yield from pool.announce(self._name, now)
+
+    def announce(self, pool: str, now: float) -> Sequence[Upcoming]:
+        """What this pool will set free for `pool`, as its own last state has it."""
+        if not self._busy and not self._waiting:
+            return ()
+        parents = [
+            self._parent(r.task, pool, now - r.begun_at)
+            for r in self._live.values()
+            if r.task is not None
+        ]
+        for queue in self._queues:
+            parents += [self._parent(number, pool, None) for number in islice(queue, 50)]
+        parents = [parent for parent in parents if parent.behind]
+        state, config = self._observe_slots(now), self._config
+        return upcoming_of(parents, free_in_of(state, config), state, config.service_time)
+
+    def _observe_slots(self, now: float) -> PoolState:
+        return PoolState(
+            pool=self._name,
+            processing=self._busy,
+            replicas=tuple([_as_replica(r, now) for r in self._live.values()]),
+            service_seconds=self._service,
+            cold_start_seconds=self._cold_start,
         )
 
-    def _as_replica(self, replica: Simulated) -> Replica:
-        free = replica.ready and replica.task is None
-        return Replica(
-            name=replica.name,
-            phase="idle" if free else "busy" if replica.ready else "starting",
-            age_seconds=self._now - replica.started_at,
-            idle_seconds=self._now - replica.idle_at if free else 0.0,
-            free_slots=int(free),
+    def _parent(self, number: int, pool: str, running_seconds: float | None) -> Parent:
+        load, origin = self._world.load, self._origin[number]
+        behind = () if origin is None or not load.followers else load.followers[origin]
+        return Parent(
+            task_type=self.run.tasks[number].task_type,
+            running_seconds=running_seconds,
+            behind=[t.task_type for t in behind if load.pool_of(t.task_type) == pool],
         )
 
 
-def _recency(replica: Simulated) -> tuple[float, int]:
-    """The most recently busy one is taken first, so that the others can go."""
-    return replica.idle_at, id_of(replica)
-
-
-def id_of(replica: Simulated) -> int:
-    """Its number: what breaks ties, always in the same way."""
-    return int(replica.name.removeprefix("r-"))
+def _as_replica(replica: Simulated, now: float) -> Replica:
+    free = replica.ready and replica.task is None
+    return Replica(
+        name=replica.name,
+        phase="idle" if free else "busy" if replica.ready else "starting",
+        age_seconds=now - replica.started_at,
+        idle_seconds=now - replica.idle_at if free else 0.0,
+        free_slots=int(free),
+    )

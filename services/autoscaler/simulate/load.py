@@ -18,6 +18,7 @@ DAY_SECONDS = 86_400.0
 OPENS_SECONDS, CLOSES_SECONDS = 8 * 3600.0, 20 * 3600.0
 WEEKEND_SHARE = 0.2  # of a working day's documents
 BATCH_MAX = 6
+DEFAULT_POOL, EXTRACTION = "visual", "extraction"
 VISUAL_SECONDS, TEXT_SECONDS, TEXT_TASKS = 90.0, 25.0, 5
 SPREAD = 0.4  # of service times: sigma of a log-normal
 # For traces that count tokens: a 7 B vision model on one card, prompt and answer.
@@ -40,12 +41,24 @@ Reader = Callable[[Row], Task]
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Tasks of the visual pool by arrival; `followers[n]` are the seconds of the text tasks that
-    become claimable when visual task n is done.
+    """Tasks by arrival; `followers[n]` become claimable when task n is done. `routes` names the
+    pool of each task type, the visual one if it is not among them.
     """
 
     tasks: Sequence[Task]
-    followers: Sequence[Sequence[float]] = field(default_factory=tuple)
+    followers: Sequence[Sequence[Task]] = field(default_factory=tuple)
+    routes: Mapping[str, str] = field(default_factory=dict)
+
+    def pool_of(self, task_type: str) -> str:
+        """The pool that serves a task type."""
+        return self.routes.get(task_type, DEFAULT_POOL)
+
+    @property
+    def pools(self) -> list[str]:
+        """The pools that get anything to do, the first ones first."""
+        known = {task.task_type: None for task in self.tasks}
+        known |= {task.task_type: None for some in self.followers for task in some}
+        return list(dict.fromkeys(self.pool_of(name) for name in known))
 
     @property
     def documents(self) -> int:
@@ -60,8 +73,11 @@ def pitch_decks(per_day: float, days: int, seed: int) -> Load:
     random = Random(seed)
     arrivals = sorted(_arrivals(random, per_day, days))
     visual = [Task(at, _around(random, VISUAL_SECONDS)) for at in arrivals]
-    text = [tuple(_around(random, TEXT_SECONDS) for _ in range(TEXT_TASKS)) for _ in arrivals]
-    return Load(visual, text)
+    text = [
+        tuple(Task(0.0, _around(random, TEXT_SECONDS), 1, EXTRACTION) for _ in range(TEXT_TASKS))
+        for _ in arrivals
+    ]
+    return Load(visual, text, {EXTRACTION: "text"})
 
 
 def _arrivals(random: Random, per_day: float, days: int) -> Iterator[float]:

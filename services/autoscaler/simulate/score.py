@@ -7,7 +7,8 @@ from typing import Any
 from autoscaler.scaling_file import PoolScaling
 from autoscaler.simulate.bound import lower_bound_seconds
 from autoscaler.simulate.engine import Moment, Run, simulate
-from autoscaler.simulate.load import DAY_SECONDS, Load, Task
+from autoscaler.simulate.load import DAY_SECONDS, Load
+from autoscaler.simulate.weather import Weather
 
 SOON_SECONDS = 600.0
 MONTH_DAYS = 30.0
@@ -65,47 +66,42 @@ class _Part:
 
 
 def play(
-    load: Load, variant: str, scaling: Mapping[str, PoolScaling], cold_start: float, days: float
+    load: Load, variant: str, scaling: Mapping[str, PoolScaling], weather: Weather, days: float
 ) -> Outcome:
-    """Play `load` under one of VARIANTS: the visual pool, then what its tasks set free."""
-    configs = {
-        pool: PoolScaling.model_validate(
-            {**given.model_dump(), "cold_start": cold_start, **VARIANTS[variant]}
-        )
-        for pool, given in scaling.items()
-    }
-    horizon = days * DAY_SECONDS
-    visual = simulate(load.tasks, configs["visual"], cold_start, horizon)
-    parts = [_part("visual", load.tasks, visual, configs["visual"], cold_start)]
-    moments: dict[str, Sequence[Moment]] = {"visual": visual.moments}
-    if load.followers:
-        tasks = _followers(load, visual)
-        text = simulate(tasks, configs["text"], cold_start, horizon)
-        parts.append(_part("text", tasks, text, configs["text"], cold_start))
-        moments["text"] = text.moments
-    return Outcome(_scores(parts, variant, cold_start, days, load.documents), moments)
+    """Play `load` under one of VARIANTS, at `weather`."""
+    return play_config(
+        load, variant, {p: varied(c, variant, weather) for p, c in scaling.items()}, weather, days
+    )
 
 
-def _followers(load: Load, visual: Run) -> list[Task]:
-    tasks = [
-        Task(done, seconds, load.tasks[n].priority, "extraction")
-        for n, done in enumerate(visual.done_at)
-        if done is not None
-        for seconds in load.followers[n]
-    ]
-    return sorted(tasks, key=lambda task: task.arrival_s)
+def varied(config: PoolScaling, variant: str, weather: Weather) -> PoolScaling:
+    """The scaling of a variant; a start that is expected to take longer is given the time."""
+    patience = max(config.startup_timeout, 2 * weather.cold_start)
+    changes = {"cold_start": weather.cold_start, "startup_timeout": patience}
+    return PoolScaling.model_validate({**config.model_dump(), **changes, **VARIANTS[variant]})
 
 
-def _part(
-    pool: str, tasks: Sequence[Task], run: Run, config: PoolScaling, cold_start: float
-) -> _Part:
+def play_config(
+    load: Load, name: str, configs: Mapping[str, PoolScaling], weather: Weather, days: float
+) -> Outcome:
+    """Play `load` as configured, under a name for the scores."""
+    runs = simulate(load, configs, weather, days * DAY_SECONDS)
+    parts = [_part(pool, run, configs[pool], weather) for pool, run in runs.items()]
+    moments = {pool: run.moments for pool, run in runs.items()}
+    return Outcome(_scores(parts, name, weather.cold_start, days, load.documents), moments)
+
+
+def _part(pool: str, run: Run, config: PoolScaling, weather: Weather) -> _Part:
     hours = run.replica_seconds / 3600
-    bound = lower_bound_seconds(tasks, cold_start, config.wait_goal) / 3600
+    arrivals = [(at, task.service_s) for at, task in zip(run.arrived_at, run.tasks, strict=True)]
+    # No start may be dearer in the bound than it was in the run.
+    start_seconds = min([weather.cold_start, *run.start_seconds])
+    bound = lower_bound_seconds(arrivals, start_seconds, config.wait_goal) / 3600
     return _Part(
         pool,
         [
-            (run.ended_at if at is None else at) - task.arrival_s
-            for task, at in zip(tasks, run.started_at, strict=True)
+            (run.ended_at if started is None else started) - arrived
+            for arrived, started in zip(run.arrived_at, run.started_at, strict=True)
         ],
         sum(at is None for at in run.started_at),
         hours * config.price_usd_per_hour,
