@@ -205,7 +205,12 @@ STATE_FILE = Path(".reveille") / "up.json"
 def remember(stack: Stack) -> None:
     """Let other `reveille` commands in this folder find the system that `reveille up` runs."""
     STATE_FILE.parent.mkdir(exist_ok=True)
-    state = {"database_url": stack.dsn, "gateway_url": stack.gateway_url, "pid": os.getpid()}
+    state = {
+        "database_url": stack.dsn,
+        "gateway_url": stack.gateway_url,
+        "ollama_host": stack.ollama_host,
+        "pid": os.getpid(),
+    }
     STATE_FILE.write_text(json.dumps(state))
     STATE_FILE.chmod(0o600)
 

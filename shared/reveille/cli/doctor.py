@@ -1,61 +1,102 @@
-"""What `reveille doctor` checks: the things that are wrong when nothing happens."""
+"""What `reveille doctor` checks: the things that are wrong when nothing happens.
+
+The database first, since everything meets there; doctor_around.py has what is around it.
+"""
 
 import asyncio
-import json
-import os
+import ipaddress
+import platform
 import time
-import urllib.error
-import urllib.request
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 
+from reveille.cli import doctor_around
+from reveille.cli.finding import Finding
 from reveille.cli.session import database_url
 from reveille.database import DATABASE_ERRORS, Connection, connect
 from reveille.errors import ConfigurationError, ReveilleError
 from reveille.migrate import check_schema
+from reveille.uptime import GAP_SECONDS_MAX
 
 NOTIFY_SECONDS_MAX = 3.0
 SKEW_SECONDS_MAX = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One check. `detail` says what was seen, or what to do."""
-
-    name: str
-    ok: bool
-    detail: str
+WAIT_SECONDS_MAX = 300.0
+NOTIFY_QUEUE_MAX = 0.5  # of what Postgres keeps for listeners that do not read
+_POOLER_SAYS = "unsupported startup parameter"
+_GO_DIRECT = (
+    "give services and commands the address of Postgres itself; a pooler is fine for those who only "
+    "enqueue"
+)
 
 
 def examine() -> list[Finding]:
     """All checks; those that need the database are left out when it cannot be reached."""
-    return [*asyncio.run(_database()), _model_server()]
-
-
-async def _database() -> list[Finding]:
+    program = Finding(
+        "program", True, f"Reveille {version('reveille')}, Python {platform.python_version()}"
+    )
     try:
         dsn = database_url()
     except ReveilleError as error:
-        return [Finding("database", False, str(error))]
+        return [program, Finding("database", False, str(error)), *doctor_around.examine(None)]
     assert dsn is not None  # noqa: S101
+    return [program, *asyncio.run(_database(dsn)), *doctor_around.examine(dsn)]
+
+
+async def _database(dsn: str) -> list[Finding]:
     try:
         connection = await connect(dsn, application_name="reveille doctor")
     except ConfigurationError as error:
         return [Finding("database", False, str(error))]
     except DATABASE_ERRORS as error:
-        return [Finding("database", False, f"{error}; check DATABASE_URL and that Postgres runs")]
+        return [Finding("database", False, _unreachable(error))]
     try:
-        version = connection.get_server_version()
+        found = connection.get_server_version()
+        said = f"PostgreSQL {found.major}.{found.minor}"
         findings = [
-            Finding("database", version.major >= 15, f"PostgreSQL {version.major}.{version.minor}")
+            Finding("database", found.major >= 15, said if found.major >= 15 else f"{said}: too old"),
+            await _directness(connection),
+            await _encryption(connection),
+            await _listen(connection, dsn),
+            await _clock(connection),
         ]
-        findings += [await _schema(connection), await _listen(connection), await _clock(connection)]
-        if findings[1].ok:
-            findings += [await _servers(connection), await _waiting(connection)]
+        schema = await _schema(connection)
+        findings.append(schema)
+        if schema.ok:
+            for check in (_services, _servers, _waiting, _notifications):
+                findings.append(await check(connection))
         return findings
     finally:
         await connection.close(timeout=5)
+
+
+def _unreachable(error: BaseException) -> str:
+    if _POOLER_SAYS in str(error):
+        return f"a pooler such as PgBouncer answers ({error}): {_GO_DIRECT}"
+    said = str(error) or type(error).__name__
+    return f"{said}; check DATABASE_URL, that Postgres runs, and that this machine may reach it"
+
+
+async def _directness(connection: Connection) -> Finding:
+    """A pooler makes up the process id that it greets with; whether it matters, LISTEN says."""
+    backend = await connection.fetchval("SELECT pg_backend_pid()")
+    if backend == connection.get_server_pid():
+        return Finding("connection", True, "direct")
+    return Finding("connection", True, "goes through a pooler", note=True)
+
+
+async def _encryption(connection: Connection) -> Finding:
+    row = await connection.fetchrow(
+        "SELECT coalesce((SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl), '') AS tls, "
+        "host(inet_server_addr()) AS address"
+    )
+    if row["tls"]:
+        return Finding("TLS", True, row["tls"])
+    if row["address"] is None or ipaddress.ip_address(row["address"]).is_loopback:
+        return Finding("TLS", True, "none, and none needed: the database is on this machine")
+    said = f"passwords' hashes and decks travel to {row['address']} in the clear; add ?sslmode=verify-full"
+    private = ipaddress.ip_address(row["address"]).is_private
+    return Finding("TLS", private, said, note=private)
 
 
 async def _schema(connection: Connection) -> Finding:
@@ -63,78 +104,115 @@ async def _schema(connection: Connection) -> Finding:
         await check_schema(connection)
     except ReveilleError as error:
         return Finding("schema", False, str(error))
-    return Finding("schema", True, "up to date")
+    newest = await connection.fetchval("SELECT max(version) FROM reveille_migrations")
+    return Finding("schema", True, f"up to date, {newest}")
 
 
-async def _listen(connection: Connection) -> Finding:
+async def _listen(connection: Connection, dsn: str) -> Finding:
+    """A second connection speaks: through a transaction pooler the first would hear itself."""
     heard = asyncio.Event()
     await connection.add_listener("reveille_doctor", lambda *_: heard.set())
-    started = time.monotonic()
-    await connection.execute("SELECT pg_notify('reveille_doctor', '')")
-    with suppress(TimeoutError):
-        async with asyncio.timeout(NOTIFY_SECONDS_MAX):
-            await heard.wait()
+    other = await connect(dsn, application_name="reveille doctor")
+    try:
+        started = time.monotonic()
+        await other.execute("SELECT pg_notify('reveille_doctor', '')")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(NOTIFY_SECONDS_MAX):
+                await heard.wait()
+    finally:
+        await other.close(timeout=5)
+    if heard.is_set():
         return Finding("LISTEN", True, f"heard after {(time.monotonic() - started) * 1000:.1f} ms")
     return Finding(
-        "LISTEN",
-        False,
-        "no notification arrives: DATABASE_URL must be direct, not a transaction pooler",
+        "LISTEN", False, f"no notification arrives, as through a transaction pooler: {_GO_DIRECT}"
     )
 
 
 async def _clock(connection: Connection) -> Finding:
     before = datetime.now(UTC)
     theirs = await connection.fetchval("SELECT clock_timestamp()")
-    skew = (theirs - before).total_seconds()
+    taken = datetime.now(UTC) - before
+    skew = (theirs - before - taken / 2).total_seconds()
+    sound = abs(skew) < SKEW_SECONDS_MAX
     return Finding(
         "clock",
-        abs(skew) < SKEW_SECONDS_MAX,
-        f"database is {skew:+.3f} s from this machine (only traces mind: leases use the database's clock)",
+        sound,
+        f"the database's is {skew:+.3f} s from this machine's"
+        + ("" if sound else "; run NTP on both: traces mix the two, leases go by the database's alone"),
     )
+
+
+async def _services(connection: Connection) -> Finding:
+    """Gateway and monitor say each minute that they are well; an autoscaler leads by a lock."""
+    rows = await connection.fetch(
+        "SELECT part, max(ended_at) AS last, reveille_now() AS now FROM uptime_spans "
+        "WHERE part IN ('gateway', 'monitor') GROUP BY part"
+    )
+    fresh = timedelta(seconds=GAP_SECONDS_MAX)
+    well = sorted(row["part"] for row in rows if row["now"] - row["last"] < fresh)
+    missing = sorted({"gateway", "monitor"} - set(well))
+    if await connection.fetchval(
+        "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'reveille autoscaler%')"
+    ):
+        well.append("autoscaler")
+    else:
+        missing.append("autoscaler")
+    said = f"well: {', '.join(well) or 'none'}"
+    if not missing:
+        return Finding("services", True, said)
+    said += f"; not heard of lately: {', '.join(missing)}"
+    if "monitor" in missing:
+        return Finding("services", False, f"{said}; without a monitor nobody notices dead workers")
+    return Finding("services", True, said, note=True)
 
 
 async def _servers(connection: Connection) -> Finding:
     rows = await connection.fetch(
-        "SELECT status, count(*) AS n FROM processing_servers GROUP BY status"
+        "SELECT status, count(*) AS n FROM processing_servers GROUP BY status ORDER BY status"
     )
     text = ", ".join(f"{row['n']} {row['status']}" for row in rows) or "none registered yet"
     reasons = await connection.fetch(
         "SELECT id, status_reason FROM processing_servers "
-        "WHERE status = 'starting' AND status_reason IS NOT NULL LIMIT 3"
+        "WHERE status = 'starting' AND status_reason IS NOT NULL ORDER BY id LIMIT 3"
     )
     if reasons:
         return Finding(
             "servers", False, "; ".join(f"{r['id']}: {r['status_reason']}" for r in reasons)
         )
+    others = await connection.fetchval(
+        "SELECT string_agg(DISTINCT version, ', ') FROM processing_servers "
+        "WHERE has_presence AND status IN ('starting', 'active', 'draining') AND version <> $1",
+        version("reveille"),
+    )
+    if others:
+        return Finding("servers", True, f"{text}; some are of version {others}", note=True)
     return Finding("servers", True, text)
 
 
 async def _waiting(connection: Connection) -> Finding:
     row = await connection.fetchrow(
-        "SELECT count(*) AS n, extract(epoch FROM reveille_now() - min(claimable_at))::float8 AS oldest "
+        "SELECT count(*) AS n, extract(epoch FROM reveille_now() - min(claimable_at))::float8 AS oldest, "
+        "(SELECT string_agg(name, ', ') FROM pools WHERE paused) AS paused "
         "FROM processing_queue WHERE status = 'queued'"
     )
+    paused = f"; paused pools: {row['paused']}" if row["paused"] else ""
     if not row["n"]:
-        return Finding("queue", True, "nothing waits")
-    late = row["oldest"] > 300
-    return Finding(
-        "queue",
-        not late,
-        f"{row['n']} wait, the oldest for {row['oldest']:.0f} s"
-        + ("; is the autoscaler running, or its pool paused? see `reveille pools`" if late else ""),
-    )
+        return Finding("queue", True, f"nothing waits{paused}", note=bool(paused))
+    late = row["oldest"] > WAIT_SECONDS_MAX
+    said = f"{row['n']} wait, the oldest for {row['oldest']:.0f} s{paused}"
+    if late:
+        said += "; `reveille pools` says what the autoscaler decided and why"
+    return Finding("queue", not late, said)
 
 
-def _model_server() -> Finding:
-    host = os.environ.get("OLLAMA_HOST") or "http://127.0.0.1:11434"
-    host = host if "://" in host else f"http://{host}"
-    try:
-        with urllib.request.urlopen(f"{host}/api/tags", timeout=3) as answer:  # noqa: S310
-            names = [model["name"] for model in json.load(answer)["models"]]
-    except (OSError, ValueError, KeyError, urllib.error.URLError) as error:
-        return Finding("model server", False, f"{host}: {error}; start Ollama or set OLLAMA_HOST")
+async def _notifications(connection: Connection) -> Finding:
+    used = await connection.fetchval("SELECT pg_notification_queue_usage()")
+    said = f"{100 * used:.3g} % of Postgres's notification queue in use"
+    if used < NOTIFY_QUEUE_MAX:
+        return Finding("notifications", True, said)
     return Finding(
-        "model server",
-        bool(names),
-        f"{host}: {', '.join(names[:6]) or 'no models; ollama pull one'}",
+        "notifications",
+        False,
+        f"{said}: some session has been listening inside a transaction for long; find it in "
+        "pg_stat_activity (state 'idle in transaction') and end it, or commits will fail",
     )

@@ -186,13 +186,10 @@ def _number(value: Any) -> Any:
 
 
 def doctor(as_json: Json = False) -> None:
-    """Check database, LISTEN, schema, clock, model server, and say what to do."""
+    """Check database, LISTEN, TLS, clock, schema, services, model server, providers; say what to do."""
     findings = examine()
     show(
-        [
-            {"check": f.name, "verdict": "ok" if f.ok else "PROBLEM", "detail": f.detail}
-            for f in findings
-        ],
+        [{"check": f.name, "verdict": f.verdict, "detail": f.detail} for f in findings],
         as_json=as_json,
         title="doctor",
     )

@@ -138,6 +138,9 @@ STATUS_STYLES = {
     "failed": "red",
     "lost": "red",
     "cancelled": "dim red",
+    "ok": "green",
+    "note": "yellow",
+    "PROBLEM": "bold red",
 }
 
 
