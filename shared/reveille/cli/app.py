@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reveille.cli import demo, fleet, inspect, operate, running, simulate
+from reveille.cli import demo, fleet, inspect, operate, running, simulate, watch
 from reveille.cli.session import database_url
 from reveille.errors import ConfigurationError, ReveilleError
 from reveille.logs import configure_logging, mask_text
@@ -40,6 +40,7 @@ def migrate_command(
 
 demo.add_to(app)
 running.add_to(app)
+watch.add_to(app)
 operate.add_to(app)
 fleet.add_to(app)
 inspect.add_to(app)

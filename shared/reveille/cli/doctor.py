@@ -54,7 +54,9 @@ async def _database(dsn: str) -> list[Finding]:
         found = connection.get_server_version()
         said = f"PostgreSQL {found.major}.{found.minor}"
         findings = [
-            Finding("database", found.major >= 15, said if found.major >= 15 else f"{said}: too old"),
+            Finding(
+                "database", found.major >= 15, said if found.major >= 15 else f"{said}: too old"
+            ),
             await _directness(connection),
             await _encryption(connection),
             await _listen(connection, dsn),
@@ -63,8 +65,8 @@ async def _database(dsn: str) -> list[Finding]:
         schema = await _schema(connection)
         findings.append(schema)
         if schema.ok:
-            for check in (_services, _servers, _waiting, _notifications):
-                findings.append(await check(connection))
+            findings += [await _services(connection), await _servers(connection)]
+            findings += [await _waiting(connection), await _notifications(connection)]
         return findings
     finally:
         await connection.close(timeout=5)
@@ -138,7 +140,11 @@ async def _clock(connection: Connection) -> Finding:
         "clock",
         sound,
         f"the database's is {skew:+.3f} s from this machine's"
-        + ("" if sound else "; run NTP on both: traces mix the two, leases go by the database's alone"),
+        + (
+            ""
+            if sound
+            else "; run NTP on both: traces mix the two, leases go by the database's alone"
+        ),
     )
 
 

@@ -60,7 +60,7 @@ def _is_there(wanted: str, names: list[str]) -> bool:
 def _providers(dsn: str) -> list[Finding]:
     """The autoscaler's own word, from a process of its own: this package may not import it."""
     try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter, no argument of anybody's
+        done = subprocess.run(
             [sys.executable, "-m", "autoscaler.check"],
             env={**os.environ, "DATABASE_URL": dsn},
             capture_output=True,
@@ -99,5 +99,7 @@ def _collector() -> list[Finding]:
         with urllib.request.urlopen(request, timeout=ANSWER_SECONDS_MAX):  # noqa: S310
             return [Finding("traces", True, f"{base} takes spans")]
     except (OSError, ValueError, urllib.error.URLError) as error:
-        said = f"{base}: {error}; spans are dropped until a collector answers there (OTLP over HTTP)"
+        said = (
+            f"{base}: {error}; spans are dropped until a collector answers there (OTLP over HTTP)"
+        )
         return [Finding("traces", False, said)]

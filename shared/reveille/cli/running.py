@@ -1,6 +1,5 @@
-"""`reveille up` keeps the system running on this machine; `reveille watch` shows what it does."""
+"""`reveille up` keeps the system running on this machine."""
 
-import asyncio
 import os
 import signal
 import threading
@@ -8,21 +7,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Group
-from rich.live import Live
-from rich.table import Table
 
-from reveille.cli.session import cell, console, database_url
-from reveille.database import Connection, connect
+from reveille.cli.session import console
 from reveille.stack import STATE_FILE, Stack, StackError, StackOptions, remember
 
 CHECK_SECONDS = 1.0
 
 
 def add_to(app: typer.Typer) -> None:
-    """Register the commands."""
+    """Register the command."""
     app.command()(up)
-    app.command()(watch)
 
 
 def up(
@@ -61,67 +55,3 @@ def up(
         finally:
             STATE_FILE.unlink(missing_ok=True)
             console.print("[dim]· stopping everything[/dim]")
-
-
-def watch(
-    seconds: Annotated[
-        float, typer.Option("--every", min=0.2, help="Seconds between two looks.")
-    ] = 1.0,
-    once: Annotated[bool, typer.Option("--once", help="Print once and end.")] = False,
-) -> None:
-    """A live view of pools, servers and running tasks."""
-    try:
-        asyncio.run(_watch(seconds, once))
-    except KeyboardInterrupt:
-        return
-
-
-async def _watch(seconds: float, once: bool) -> None:
-    dsn = database_url()
-    assert dsn is not None  # noqa: S101
-    connection = await connect(dsn, application_name="reveille watch")
-    try:
-        if once:
-            console.print(await _view(connection))
-            return
-        with Live(console=console, screen=True, auto_refresh=False) as live:
-            while True:
-                live.update(await _view(connection), refresh=True)
-                await asyncio.sleep(seconds)
-    finally:
-        connection.terminate()
-
-
-_PARTS = {
-    "pools": """SELECT p.name AS pool, p.paused, coalesce(sum(d.queued), 0)::int AS queued,
-        coalesce(sum(d.processing), 0)::int AS processing, coalesce(sum(d.blocked), 0)::int AS blocked,
-        coalesce(sum(d.retry), 0)::int AS retry,
-        extract(epoch FROM reveille_now() - min(d.oldest_claimable_at))::int AS oldest_seconds,
-        (SELECT string_agg(state || ' ' || n, ', ') FROM (SELECT state, count(*) AS n FROM containers c
-          WHERE c.pool = p.name AND c.state NOT IN ('stopped', 'failed') GROUP BY state) s) AS containers
-        FROM pools p LEFT JOIN queue_depth d ON d.pool = p.name GROUP BY p.name ORDER BY p.name DESC""",
-    "servers": """SELECT id, server_type AS type, status, current_load AS load, max_concurrent_tasks AS slots,
-        extract(epoch FROM reveille_now() - last_heartbeat)::int AS silent_seconds, status_reason
-        FROM processing_servers WHERE status <> 'inactive' ORDER BY id LIMIT 20""",
-    "running": """SELECT id, task_type, document_id AS document, progress_percentage AS progress, progress_message,
-        locked_by AS server, extract(epoch FROM reveille_now() - started_at)::int AS seconds
-        FROM processing_queue WHERE status = 'processing' ORDER BY started_at LIMIT 20""",
-    "latest ends": """SELECT id, task_type, status, processing_duration_seconds AS seconds,
-        left(last_error, 60) AS last_error
-        FROM processing_queue WHERE completed_at IS NOT NULL ORDER BY id DESC LIMIT 10""",
-}
-
-
-async def _view(connection: Connection) -> Group:
-    tables = []
-    for title, sql in _PARTS.items():
-        rows = await connection.fetch(sql)
-        table = Table(
-            title=title, title_justify="left", box=None, pad_edge=False, header_style="bold"
-        )
-        for name in rows[0].keys() if rows else ["nothing"]:
-            table.add_column(str(name).replace("_", " "))
-        for row in rows:
-            table.add_row(*[cell(value) for value in row.values()])
-        tables.append(table)
-    return Group(*tables)

@@ -87,7 +87,7 @@ def show(
 ) -> None:
     """Print rows. JSON has every field; the table has `columns`, cut to `one_line` a row if asked."""
     if as_json:
-        typer.echo(json.dumps([dict(row) for row in rows], default=_plain, indent=2))
+        typer.echo(json.dumps([dict(row) for row in rows], default=plain, indent=2))
         return
     if not rows:
         console.print(f"[dim]{title}: {empty}[/dim]")
@@ -121,7 +121,7 @@ def cell(value: Any) -> Text:
         case datetime():
             return Text(value.astimezone().strftime("%Y-%m-%d %H:%M:%S"))
         case dict() | list():
-            return Text(json.dumps(value, default=_plain, ensure_ascii=False))
+            return Text(json.dumps(value, default=plain, ensure_ascii=False))
         case _:
             text = "".join(c if c.isprintable() else " " for c in str(value))
             return Text(text, style=STATUS_STYLES.get(text, ""))
@@ -144,7 +144,8 @@ STATUS_STYLES = {
 }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """What JSON has no word for, in one that it has."""
     if isinstance(value, Decimal):
         return float(value)
     return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,0 +1,135 @@
+"""`reveille watch` as a program reads it, and as a person sees it in a window that changes."""
+
+import asyncio
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+from reveille.cli.watch import shares
+from reveille.testing import Database, eventually
+
+COMMAND = (sys.executable, "-c", "from reveille.cli import main; main()", "watch")
+INSERT = "INSERT INTO processing_queue (document_id, task_type) VALUES (1, 'visual_analysis')"
+
+
+async def test_lines_of_json_follow_what_happens(database: Database) -> None:
+    """Each look is a whole line; what changes between two looks is in the second."""
+    watch = await asyncio.create_subprocess_exec(
+        *(*COMMAND, "--json", "--every", "0.2"),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "DATABASE_URL": database.dsn},
+    )
+    assert watch.stdout is not None
+    try:
+        async with asyncio.timeout(30):
+            first = json.loads(await watch.stdout.readline())
+            await database.execute(INSERT)
+            queued = 0
+            while not queued:
+                look = json.loads(await watch.stdout.readline())
+                queued = sum(pool["queued"] for pool in look["pools"])
+    finally:
+        watch.kill()
+        await watch.communicate()
+    assert {pool["pool"]: pool["month_usd"] for pool in first["pools"]} == {"visual": 0, "text": 0}
+    assert queued == 1
+
+
+class Window:
+    """A terminal of the test's own, and what was drawn in it since the last `clear`."""
+
+    def __init__(self, dsn: str, columns: int, lines: int) -> None:
+        self._near, far = pty.openpty()
+        self.resize(columns, lines)
+        fixed = {"COLUMNS", "LINES"}  # what some runner says of a window of its own
+        environment = {k: v for k, v in os.environ.items() if k not in fixed}
+        self.process = subprocess.Popen(
+            COMMAND,
+            env={**environment, "DATABASE_URL": dsn, "TERM": "xterm"},
+            stdin=far,
+            stdout=far,
+            stderr=far,
+            start_new_session=True,
+        )
+        os.close(far)
+        self._drawn = b""
+        asyncio.get_running_loop().add_reader(self._near, self._read)
+
+    def _read(self) -> None:
+        try:
+            self._drawn += os.read(self._near, 65536)
+        except OSError:  # the other end is closed
+            asyncio.get_running_loop().remove_reader(self._near)
+
+    def resize(self, columns: int, lines: int) -> None:
+        """As a window manager does; the kernel tells the foreground process only."""
+        fcntl.ioctl(self._near, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        if hasattr(self, "process"):
+            self.process.send_signal(signal.SIGWINCH)
+
+    def clear(self) -> None:
+        """Forget what was drawn."""
+        self._drawn = b""
+
+    def pictures(self) -> list[list[str]]:
+        """The lines of each whole picture, without the steering: each begins at home."""
+        whole = self._drawn.decode(errors="replace").split("\x1b[H")[1:-1]
+        plain = (re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", one).replace("\r", "") for one in whole)
+        return [one.rstrip("\n").split("\n") for one in plain if "reveille watch" in one]
+
+    def close(self) -> None:
+        """Ctrl-C, and the end."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(20)
+        asyncio.get_running_loop().remove_reader(self._near)
+        os.close(self._near)
+
+
+@pytest.mark.skipif(not Path("/dev/ptmx").exists(), reason="no pseudo-terminals here")
+async def test_picture_fits_its_window_also_when_that_changes(database: Database) -> None:
+    """No line is wider than the window, before and after it has become narrow."""
+    await database.execute(
+        "INSERT INTO processing_servers (id, server_type, status, status_reason) "
+        "SELECT 'server-with-a-long-name-' || n, 'gpu', 'active', repeat('words ', 40) "
+        "FROM generate_series(1, 60) AS n"
+    )
+    window = Window(database.dsn, 130, 40)
+    try:
+        (*_, before) = await eventually(window.pictures, within_seconds=30)
+        window.resize(60, 20)
+        window.clear()
+        await eventually(lambda: len(window.pictures()) > 2)
+        after = window.pictures()[-1]
+    finally:
+        window.close()
+    assert any(line.startswith("servers, ") for line in before)
+    assert 100 < max(map(len, before)) <= 130
+    assert max(map(len, after)) <= 60
+    assert (len(before) <= 40, len(after) <= 20) == (True, True)
+    assert window.process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("lengths", "lines_max", "expected"),
+    [
+        ([2, 30, 1], 30, [2, 17, 1]),
+        ([2, 3], None, [2, 3]),
+        ([5, 5], 2, [0, 0]),
+        ([], 10, []),
+    ],
+)
+def test_room_is_shared_so_that_short_tables_stay_whole(
+    lengths: list[int], lines_max: int | None, expected: list[int]
+) -> None:
+    """A fleet of sixty servers does not push the pools out of the picture."""
+    assert shares(lengths, lines_max) == expected
