@@ -8,7 +8,7 @@ DECK ?=
 SEEDS ?= 5
 FIRST_SEED ?= 1
 
-.PHONY: help demo up test chaos bench check format schema-dump screenshots clean
+.PHONY: help demo up test chaos bench check format schema-dump pictures screenshots clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ format: $(STAMP) ## format the code
 
 schema-dump: $(STAMP) ## write db/schema.sql from the migrations
 	$(BIN)/python -m reveille.schema_dump > db/schema.sql.new && mv db/schema.sql.new db/schema.sql
+
+pictures: $(STAMP) ## the trace in docs/tracing.md, from a run that is slow on purpose
+	@$(BIN)/python -m docs.trace_pictures
 
 screenshots: $(STAMP) ## the picture of the board in the README (needs chromium)
 	@$(BIN)/python docs/screenshots.py

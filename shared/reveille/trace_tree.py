@@ -114,7 +114,7 @@ class TraceTree:
     def __init__(self, spans: Iterable[Span]) -> None:
         self._roots = build(spans)
         self._rows = fold(self._roots)
-        flat = [span for _, row in _lines(self._rows) for span in row.spans]
+        flat = [span for _, row in lines(self._rows) for span in row.spans]
         self._start_ns = min((span.start_ns for span in flat), default=0)
         self._end_ns = max((span.end_ns for span in flat), default=0)
         services = sorted({span.service for span in flat})
@@ -138,12 +138,12 @@ class TraceTree:
         table.add_column(justify="right", no_wrap=True)
         if bar_width:
             table.add_column(no_wrap=True)
-        for guide, row in _lines(self._rows):
+        for guide, row in lines(self._rows):
             cells = [self._label(guide, row)]
             if width >= _ROOMY:
-                cells.append(Text(_plain(row.spans[0].service), style=self._style(row)))
+                cells.append(Text(plain(row.spans[0].service), style=self._style(row)))
             cells.append(Text(f"+{duration(self._offset(row.spans[0].start_ns))}", style="dim"))
-            cells.append(Text(duration(_extent(row))))
+            cells.append(Text(duration(extent(row))))
             if bar_width:
                 cells.append(Text(self._bar(row, bar_width), style=self._style(row)))
             table.add_row(*cells)
@@ -151,13 +151,13 @@ class TraceTree:
 
     def _label(self, guide: str, row: Row) -> Text:
         label = Text().append(guide, style="dim")
-        label.append(_plain(row.name), style=self._style(row))
-        for note in _notes(row):
-            label.append(f" · {_plain(note)}", style="red" if _failed(row) else "dim")
+        label.append(plain(row.name), style=self._style(row))
+        for note in notes(row):
+            label.append(f" · {plain(note)}", style="red" if failed(row) else "dim")
         return label
 
     def _style(self, row: Row) -> str:
-        return "bold red" if _failed(row) else self._colors[row.spans[0].service]
+        return "bold red" if failed(row) else self._colors[row.spans[0].service]
 
     def _offset(self, moment_ns: int) -> float:
         return (moment_ns - self._start_ns) / 1e9
@@ -186,18 +186,17 @@ def render_text(spans: Iterable[Span], *, width: int = 100) -> str:
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
 
 
-def _lines(
-    rows: Sequence[Row], prefix: str = "", *, root: bool = True
-) -> Iterator[tuple[str, Row]]:
+def lines(rows: Sequence[Row], prefix: str = "", *, root: bool = True) -> Iterator[tuple[str, Row]]:
     """Every row with the guide lines before its name, depth first."""
     for index, row in enumerate(rows):
         last = index == len(rows) - 1
         yield ("" if root else prefix + ("└─ " if last else "├─ ")), row
         below = "" if root else prefix + ("   " if last else "│  ")
-        yield from _lines(row.rows, below, root=False)
+        yield from lines(row.rows, below, root=False)
 
 
-def _notes(row: Row) -> Iterator[str]:
+def notes(row: Row) -> Iterator[str]:
+    """What is said behind a row's name."""
     span = row.spans[0]
     if row.orphan:
         yield "parent not seen"
@@ -209,15 +208,16 @@ def _notes(row: Row) -> Iterator[str]:
     others = {link.trace_id for link in span.links} - {span.trace_id}
     if others:
         yield f"{len(others)} linked trace{'s' if len(others) > 1 else ''}"
-    if _failed(row):
+    if failed(row):
         yield str(span.attributes.get(semconv.ERROR_TYPE) or "error")
 
 
-def _failed(row: Row) -> bool:
+def failed(row: Row) -> bool:
+    """Whether it is shown as an error."""
     return row.spans[0].status == "error"
 
 
-def _extent(row: Row) -> float:
+def extent(row: Row) -> float:
     """From the first start to the last end of what a row stands for, in seconds."""
     start_ns = min(span.start_ns for span in row.spans)
     return max(0, max(span.end_ns for span in row.spans) - start_ns) / 1e9
@@ -234,6 +234,6 @@ def _parent(span: Span, by_id: dict[tuple[str, str], Span]) -> tuple[str, str] |
     return span.trace_id, span.parent_span_id
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Names come over the network: what could steer a terminal becomes a dot."""
     return "".join(character if character.isprintable() else "·" for character in text)

@@ -24,6 +24,7 @@ from reveille.otlp_sink import OtlpSink
 from reveille.span import Span
 from reveille.stack import Stack, StackOptions
 from reveille.trace_context import trace_id_of
+from reveille.trace_picture import svg
 from reveille.trace_tree import TraceTree
 
 DEFAULT_DECK = "cardiosense_pitch.pdf"
@@ -45,12 +46,17 @@ def demo(
             "--stay/--no-stay", help="Keep the board up until Enter; default: on a terminal."
         ),
     ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="Also draw the trace into this SVG file."),
+    ] = None,
 ) -> None:
     """Process a deck with an embedded Postgres, all services, and workers scaled from zero."""
     chosen = deck or example_deck()
     if not chosen.is_file():
         raise ReveilleError(f"{chosen} is no file")
-    if not asyncio.run(_with_sink(chosen, sys.stdin.isatty() if stay is None else stay)):
+    stays = sys.stdin.isatty() if stay is None else stay
+    if not asyncio.run(_with_sink(chosen, stays, picture)):
         raise typer.Exit(1)
 
 
@@ -63,7 +69,7 @@ def example_deck() -> Path:
     raise ReveilleError(f"the example deck {DEFAULT_DECK} is missing; name a PDF")
 
 
-async def _with_sink(deck: Path, stay: bool) -> bool:
+async def _with_sink(deck: Path, stay: bool, picture: Path | None) -> bool:
     """The demo itself is the trace collector, unless one is configured."""
     endpoint = os.environ.get("REVEILLE_OTLP_ENDPOINT") or os.environ.get(
         "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -80,13 +86,15 @@ async def _with_sink(deck: Path, stay: bool) -> bool:
         stack = Stack(options, report=lambda line: console.print(f"[dim]· {line}[/dim]"))
         opened = await asyncio.to_thread(stack.__enter__)
         try:
-            return await _run(opened, deck, None if endpoint else sink, stay)
+            return await _run(opened, deck, None if endpoint else sink, stay, picture)
         finally:
             console.print("[dim]· stopping everything[/dim]")
             await asyncio.shield(asyncio.to_thread(stack.close))
 
 
-async def _run(stack: Stack, deck: Path, sink: OtlpSink | None, stay: bool) -> bool:
+async def _run(
+    stack: Stack, deck: Path, sink: OtlpSink | None, stay: bool, picture: Path | None
+) -> bool:
     started = time.monotonic()
     connection = await connect(stack.dsn, application_name="reveille demo")
     try:
@@ -100,7 +108,7 @@ async def _run(stack: Stack, deck: Path, sink: OtlpSink | None, stay: bool) -> b
         console.print(Rule("results"))
         await show_results(connection, document_id)
         console.print(Rule("one task, one trace"))
-        await _show_trace(connection, task_ids, sink)
+        await _show_trace(connection, task_ids, sink, picture)
         await show_cost(connection, ALWAYS_ON_USD_PER_MONTH)
     finally:
         connection.terminate()
@@ -119,7 +127,9 @@ async def _run(stack: Stack, deck: Path, sink: OtlpSink | None, stay: bool) -> b
     return completed
 
 
-async def _show_trace(connection: object, task_ids: list[int], sink: OtlpSink | None) -> None:
+async def _show_trace(
+    connection: object, task_ids: list[int], sink: OtlpSink | None, picture: Path | None
+) -> None:
     row = await connection.fetchrow(  # type: ignore[attr-defined]
         "SELECT id, task_type, traceparent FROM processing_queue WHERE id = ANY ($1) ORDER BY id LIMIT 1",
         task_ids,
@@ -140,3 +150,8 @@ async def _show_trace(connection: object, task_ids: list[int], sink: OtlpSink | 
         console.print("[yellow]the trace did not arrive in time; what there is of it:[/yellow]")
     console.print(f"task {row['id']} ({row['task_type']}), trace {trace_id}")
     console.print(TraceTree(sink.trace(trace_id)))
+    if picture is not None:
+        title = f"task {row['id']} ({row['task_type']}), trace {trace_id}"
+        drawn = svg(sink.trace(trace_id), title=title)
+        await asyncio.to_thread(picture.write_text, drawn, encoding="utf-8")
+        console.print(f"the same as a picture: {picture}")
