@@ -14,6 +14,7 @@ from reveille.database import DATABASE_ERRORS
 from reveille.metrics import Metrics, Sample
 from reveille.semconv import (
     LABEL_HOLDER,
+    LABEL_PART,
     LABEL_POOL,
     LABEL_PRIORITY,
     LABEL_STATE,
@@ -53,6 +54,7 @@ class Gauges:
         self._costs_at = float("-inf")
         for gauge in (
             *(metrics.queue_depth, metrics.queue_oldest, metrics.servers, metrics.containers),
+            metrics.part_well,
             *(metrics.notify_used, metrics.horizon_age, metrics.horizon_transactions),
             *(metrics.table_dead, metrics.table_live, metrics.table_size, metrics.task_cost),
         ):
@@ -77,6 +79,11 @@ class Gauges:
         self._metrics.containers.replace(
             Sample(row["containers"], {LABEL_POOL: row["pool"], LABEL_STATE: row["state"]})
             for row in await self._ledger.gauge("containers")
+        )
+
+        self._metrics.part_well.replace(
+            Sample(float(row["well"]), {LABEL_PART: row["part"]})
+            for row in await self._ledger.gauge("uptime")
         )
 
     async def _read_database(self) -> None:

@@ -146,6 +146,14 @@ class Metrics:
             "listener.age", "s", EVERYBODY, "Since the LISTEN connection last proved that it hears."
         )
 
+        self.part_well = table(
+            "part.well",
+            "",
+            MONITOR,
+            "1 for a part that said lately that it is well: gateway, monitor, workers.",
+            semconv.LABEL_PART,
+        )
+
         # Servers, containers, money
         self.servers = table(
             "servers", "", MONITOR, "Registered servers.", pool, semconv.LABEL_STATUS

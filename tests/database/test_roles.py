@@ -241,7 +241,13 @@ async def test_monitor_statements_run_under_its_role(queue: Any, database: Datab
         "forget_uptime": (),
     }
     async with as_role(database, "reveille_monitor") as monitor:
-        for name in ("gauge_containers", "gauge_queue", "gauge_servers", *arguments):
+        for name in (
+            "gauge_containers",
+            "gauge_queue",
+            "gauge_servers",
+            "gauge_uptime",
+            *arguments,
+        ):
             await monitor.fetch(monitor_statement(name), *arguments.get(name, ()))
 
 

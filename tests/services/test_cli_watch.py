@@ -1,4 +1,4 @@
-"""`reveille watch` as a program reads it, and as a person sees it in a window that changes."""
+"""What moves in a terminal: `reveille watch`, also for programs, and `reveille submit --wait`."""
 
 import asyncio
 import fcntl
@@ -18,14 +18,14 @@ import pytest
 from reveille.cli.watch import shares
 from reveille.testing import Database, eventually
 
-COMMAND = (sys.executable, "-c", "from reveille.cli import main; main()", "watch")
+COMMAND = (sys.executable, "-c", "from reveille.cli import main; main()")
 INSERT = "INSERT INTO processing_queue (document_id, task_type) VALUES (1, 'visual_analysis')"
 
 
 async def test_lines_of_json_follow_what_happens(database: Database) -> None:
     """Each look is a whole line; what changes between two looks is in the second."""
     watch = await asyncio.create_subprocess_exec(
-        *(*COMMAND, "--json", "--every", "0.2"),
+        *(*COMMAND, "watch", "--json", "--every", "0.2"),
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "DATABASE_URL": database.dsn},
     )
@@ -48,13 +48,13 @@ async def test_lines_of_json_follow_what_happens(database: Database) -> None:
 class Window:
     """A terminal of the test's own, and what was drawn in it since the last `clear`."""
 
-    def __init__(self, dsn: str, columns: int, lines: int) -> None:
+    def __init__(self, dsn: str, columns: int, lines: int, *arguments: str) -> None:
         self._near, far = pty.openpty()
         self.resize(columns, lines)
         fixed = {"COLUMNS", "LINES"}  # what some runner says of a window of its own
         environment = {k: v for k, v in os.environ.items() if k not in fixed}
         self.process = subprocess.Popen(
-            COMMAND,
+            [*COMMAND, *arguments],
             env={**environment, "DATABASE_URL": dsn, "TERM": "xterm"},
             stdin=far,
             stdout=far,
@@ -81,6 +81,10 @@ class Window:
         """Forget what was drawn."""
         self._drawn = b""
 
+    def text(self) -> str:
+        """All that was drawn, steering included."""
+        return self._drawn.decode(errors="replace")
+
     def pictures(self) -> list[list[str]]:
         """The lines of each whole picture, without the steering: each begins at home."""
         whole = self._drawn.decode(errors="replace").split("\x1b[H")[1:-1]
@@ -88,8 +92,9 @@ class Window:
         return [one.rstrip("\n").split("\n") for one in plain if "reveille watch" in one]
 
     def close(self) -> None:
-        """Ctrl-C, and the end."""
-        self.process.send_signal(signal.SIGINT)
+        """Ctrl-C, unless it has ended, and the end."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
         self.process.wait(20)
         asyncio.get_running_loop().remove_reader(self._near)
         os.close(self._near)
@@ -103,7 +108,7 @@ async def test_picture_fits_its_window_also_when_that_changes(database: Database
         "SELECT 'server-with-a-long-name-' || n, 'gpu', 'active', repeat('words ', 40) "
         "FROM generate_series(1, 60) AS n"
     )
-    window = Window(database.dsn, 130, 40)
+    window = Window(database.dsn, 130, 40, "watch")
     try:
         (*_, before) = await eventually(window.pictures, within_seconds=30)
         window.resize(60, 20)
@@ -133,3 +138,38 @@ def test_room_is_shared_so_that_short_tables_stay_whole(
 ) -> None:
     """A fleet of sixty servers does not push the pools out of the picture."""
     assert shares(lengths, lines_max) == expected
+
+
+@pytest.mark.skipif(not Path("/dev/ptmx").exists(), reason="no pseudo-terminals here")
+async def test_submit_shows_each_tasks_progress_until_all_have_ended(
+    database: Database, tmp_path: Path
+) -> None:
+    """A bar that grows, the step beside it, a failure in its own words, and the exit status that follows."""
+    deck = tmp_path / "deck.pdf"
+    deck.write_bytes(b"%PDF-1.4 no worker of this test reads it")
+    window = Window(database.dsn, 110, 30, "submit", str(deck), "--wait")
+    try:
+        await eventually(
+            lambda: database.fetchval("SELECT count(*) = 11 FROM processing_queue"),
+            within_seconds=30,
+        )
+        first = await database.fetchval("SELECT min(id) FROM processing_queue")
+        await database.execute(
+            "UPDATE processing_queue SET status = 'processing', locked_by = 'w' WHERE id = $1",
+            first,
+        )
+        await database.execute(
+            "SELECT update_task_progress($1, 40, 'slides', 'slide 4 of 10')", first
+        )
+        await eventually(lambda: "slide 4 of 10" in window.text())
+        await database.execute("SELECT complete_task($1, true)", first)
+        await eventually(lambda: "completed" in window.text())
+        await database.execute(
+            "UPDATE processing_queue SET status = 'failed', last_error = 'the deck is empty' "
+            "WHERE status <> 'completed'"
+        )
+        await eventually(lambda: window.process.poll() is not None)
+    finally:
+        window.close()
+    assert "the deck is empty" in window.text()
+    assert window.process.returncode == 1

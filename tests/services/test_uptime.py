@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from heartbeat_monitor.config import MonitorSettings
+from heartbeat_monitor.gauges import Gauges
 from heartbeat_monitor.ledger import Ledger
 from queue_gateway.testing import running_gateway
 from reveille.report import Metric, report_of
+from reveille.telemetry import configure
 from reveille.testing import Database, eventually
 from reveille.uptime import UptimeKeeper
 
@@ -182,6 +184,20 @@ async def test_workers_can_be_had_unless_a_task_waits_in_vain(
         )
     ledger = Ledger(database.pool, MonitorSettings(DATABASE_URL=database.dsn))
     assert await ledger.workers_to_be_had() is expected
+
+
+async def test_gauge_shows_who_is_well_and_who_has_fallen_silent(database: Database) -> None:
+    """What the report counts at the end of the month an alert says today."""
+    await database.set_now(NOW)
+    await well(database, "gateway", (100, 1))
+    await well(database, "monitor", (100, 0.001))
+    telemetry = configure("test")
+    ledger = Ledger(database.pool, MonitorSettings(DATABASE_URL=database.dsn))
+    await Gauges(telemetry.metrics, ledger).refresh()
+    text = telemetry.metrics_text().decode()
+    assert 'reveille_part_well{part="gateway"} 0.0' in text
+    assert 'reveille_part_well{part="monitor"} 1.0' in text
+    assert 'part="workers"' not in text
 
 
 async def test_beats_end_with_the_service(database: Database) -> None:

@@ -1,15 +1,20 @@
 """Traces of real processes, read from a real collector's mouth: whole, with the right parents, and nothing else."""
 
+import json
 import os
 import signal
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+from tests.providers.verda_fake import CLIENT_ID, CLIENT_SECRET
+from tests.system.test_scaling_verda import account
 from tests.system.test_workers import add_document, insert, until
 
 from model_stub.server import Stub
 from reveille import semconv
 from reveille.otlp_sink import OtlpSink
-from reveille.testing import Database
+from reveille.testing import Database, eventually
 from reveille.trace_tree import build
 
 
@@ -58,7 +63,7 @@ async def test_pipeline_is_linked_traces_and_idleness_is_silent(
         processes.start("queue_gateway", **told)
         processes.start("autoscaler", **told)
         await processes.worker("visual_worker", "v1", **told)
-        await processes.worker("text_worker", "t1", **told, slots=4)
+        worker = await processes.worker("text_worker", "t1", **told, slots=4)
         document_id = await add_document(database, deck)
         idle = sink.spans
         rows = await database.fetch("SELECT * FROM enqueue_document($1) AS id", document_id)
@@ -90,3 +95,49 @@ async def test_pipeline_is_linked_traces_and_idleness_is_silent(
             if link.attributes[semconv.REVEILLE_LINK_KIND] == semconv.LINK_PARENT_TASK
         }
         assert parents == {trace_of[parent] for parent in row["depends_on"] or ()}
+    logged = [json.loads(line) for line in worker.log_path.read_text().splitlines()]
+    about_tasks = [line for line in logged if "task_id" in line]
+    assert {line["task_id"] for line in about_tasks} == ids - {min(ids), min(ids) + 1}
+    assert all(line["trace_id"] == trace_of[line["task_id"]] for line in about_tasks)
+
+
+async def test_wait_for_a_cold_start_is_in_the_trace_phase_by_phase(
+    database: Database, processes: Any, deck: bytes, tmp_path: Path
+) -> None:
+    """From the INSERT without any worker: GPU, image, start and load are bars within the wait."""
+    scaling = tmp_path / "scaling.yaml"
+    scaling.write_text("visual_container_scaling: {offers: [{gpu: H100}]}\n")
+    async with OtlpSink() as sink, account(tmp_path) as (url, verda, _):
+        verda.capacity["H100"] = 0
+        processes.start(
+            "autoscaler",
+            otlp_endpoint=sink.url,
+            provider="verda",
+            verda_url=url,
+            verda_client_id=CLIENT_ID,
+            verda_client_secret=CLIENT_SECRET,
+            verda_image="registry.test/{pool}:1",
+            scaling_file=scaling,
+            lone_task_delay_seconds=0,
+            look_seconds=0.2,
+        )
+        task_id = await insert(database, await add_document(database, deck), "visual_analysis")
+        await eventually(lambda: bool(verda.deployments), within_seconds=30)
+        verda.capacity.pop("H100")
+        verda.step()
+        row = await until(database, task_id, "completed")
+        trace_id = row["traceparent"].split("-")[1]
+        await sink.wait_for(lambda _: _attempts(sink, trace_id) != set(), 30)
+        await sink.wait_for(
+            lambda _: any(s.name == "container cold start" for s in sink.trace(trace_id))
+        )
+        (root,) = build(sink.trace(trace_id))
+
+    below = {node.span.name: node for node in root.children}
+    cold, queued = below["container cold start"], below["queued visual_analysis"].span
+    phases = [node.span for node in cold.children]
+    assert [phase.name for phase in phases[:2]] == ["container intended", "container creating"]
+    assert {phase.name for phase in phases} >= {"container starting", "container loading"}
+    for earlier, later in pairwise(phases):
+        assert abs(later.start_ns - earlier.end_ns) <= 1000
+    assert queued.start_ns <= cold.span.start_ns < queued.end_ns
