@@ -32,7 +32,8 @@ class Wish(Body):
 
 class Container(Answer):
     """A row of containers, and what it has cost so far. `wish` is the operator's: drain, stop, keep
-    (it is pinned) or null.
+    (it is pinned) or null. `gpu_at`, `image_at` and `registered_at` divide the time between
+    `booting_at` and `ready_at`: a GPU was there, the image was, the worker began to load its model.
     """
 
     id: int
@@ -53,6 +54,9 @@ class Container(Answer):
     intended_at: datetime
     creating_at: datetime | None
     booting_at: datetime | None
+    gpu_at: datetime | None
+    image_at: datetime | None
+    registered_at: datetime | None
     ready_at: datetime | None
     draining_at: datetime | None
     ended_at: datetime | None

@@ -13,7 +13,6 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Status, StatusCode
 
 from reveille import semconv
-from reveille.task import Pool
 from reveille.trace_context import Creation, end_ns, links_to, to_ns
 from reveille.tracing import DESCRIPTION_CHARACTERS_MAX, Attributes
 
@@ -30,7 +29,7 @@ class ColdStart:
     """
 
     container: str
-    pool: Pool
+    pool: str
     provider: str
     intended_at: datetime
     creating_at: datetime | None = None

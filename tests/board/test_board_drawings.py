@@ -1,6 +1,6 @@
 """What the board draws, from numbers to coordinates: charts, marks on slides, graphs."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,6 +8,8 @@ import pytest
 from queue_gateway.board.charts import added, chart
 from queue_gateway.board.graph import NODES_MAX, graph
 from queue_gateway.board.marks import marks
+from queue_gateway.board.phases import starts
+from queue_gateway.containers import Container
 from queue_gateway.task_view import TaskSummary
 from queue_gateway.tasks import Edge
 from reveille.render.pages import Word
@@ -111,3 +113,35 @@ def test_graph_of_too_little_or_too_much_is_none() -> None:
     assert graph([task(1)], []) is None
     assert graph([], []) is None
     assert graph(many, [edge(1, 2)]) is None
+
+
+def container(container_id: int, **seconds: float) -> Container:
+    """A container by the seconds at which it reached each mark."""
+    marks = {f"{name}_at": NOW + timedelta(seconds=at) for name, at in seconds.items()}
+    empty = dict.fromkeys(Container.model_fields)
+    given = {"id": container_id, "name": "c", "pool": "text", "slot": 0, "provider": "p"}
+    words = {"state": "ready", "reason": "", "state_changed_at": NOW, "intended_at": NOW}
+    numbers = {"price_usd_per_hour": 0, "cost_usd": 0, "failure_count": 0}
+    return Container.model_validate(empty | given | words | numbers | marks)
+
+
+def test_cold_start_is_drawn_phase_by_phase_on_one_scale() -> None:
+    """What took the time is seen: the GPU, the image, the start or the model; or the boot as a whole."""
+    told = container(1, creating=1, booting=2, gpu=6, image=12, registered=14, ready=20)
+    untold = container(2, creating=1, booting=2, ready=10)
+
+    drawn = starts([told, untold], NOW)
+
+    assert [(phase.name, phase.seconds) for phase in drawn[1]] == [
+        *(("intended", 1), ("creating", 1), ("waiting", 4), ("pulling", 6)),
+        *(("starting", 2), ("loading", 6)),
+    ]
+    assert [(phase.name, phase.left, phase.width) for phase in drawn[2]] == [
+        *(("intended", 0, 5), ("creating", 5, 5), ("booting", 10, 40)),
+    ]
+
+
+def test_start_under_way_is_drawn_until_now() -> None:
+    """A container that waits for its GPU shows how long already."""
+    (phase,) = starts([container(1)], NOW + timedelta(seconds=30))[1]
+    assert (phase.name, phase.seconds) == ("intended", 30)

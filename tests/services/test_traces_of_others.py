@@ -143,6 +143,17 @@ async def test_attempts_are_taken_once_and_also_where_nothing_is_traced(database
     assert await traced_round(database) == ()
 
 
+async def test_backend_that_samples_a_trace_out_is_followed(database: Database) -> None:
+    """Its decision holds for what is written after the fact as well."""
+    await database.execute(
+        "INSERT INTO processing_queue (document_id, task_type, traceparent) VALUES (1, 'visual_analysis', $1)",
+        f"00-{'ab' * 16}-{'cd' * 8}-00",
+    )
+    task_id = (await database.fetchrow(CLAIM, "gpu-1", CAN) or {})["task_id"]
+    await database.execute("SELECT complete_task($1, true)", task_id)
+    assert await traced_round(database) == ()
+
+
 async def test_workers_own_ends_leave_nothing_to_be_written(database: Database) -> None:
     """A worker that lives writes its spans itself, also when its task is taken away."""
     await database.execute(

@@ -1,9 +1,10 @@
-"""A container's start as bars: wanted, created, booted. Pure."""
+"""A container's start as bars, phase by phase. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 from queue_gateway.containers import Container
+from reveille.cold_start import ColdStart
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +32,20 @@ def start_seconds(container: Container) -> float | None:
 
 
 def _spans(container: Container, now: datetime) -> list[tuple[str, float]]:
-    names = ("intended", "creating", "booting")
-    marks = [container.intended_at, container.creating_at, container.booting_at]
-    end = container.ready_at or container.ended_at or now
-    spans: list[tuple[str, float]] = []
-    for at, name in enumerate(names):
-        begin = marks[at]
-        if begin is not None:
-            until = next((mark for mark in marks[at + 1 :] if mark is not None), end)
-            spans.append((name, max(0.0, (until - begin).total_seconds())))
-    return spans
+    """As the trace of the task that waited for it has them."""
+    start = ColdStart(
+        container=container.name,
+        pool=container.pool,
+        provider=container.provider,
+        intended_at=container.intended_at,
+        creating_at=container.creating_at,
+        booting_at=container.booting_at,
+        gpu_at=container.gpu_at,
+        image_at=container.image_at,
+        registered_at=container.registered_at,
+        ended_at=container.ready_at or container.ended_at or now,
+    )
+    return [(name, (until - begin).total_seconds()) for name, begin, until in start.phases()]
 
 
 def _phases(spans: list[tuple[str, float]], longest: float) -> list[Phase]:
