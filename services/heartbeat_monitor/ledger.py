@@ -7,7 +7,6 @@ from heartbeat_monitor.config import MonitorSettings
 from heartbeat_monitor.facts import Facts, facts_of
 from heartbeat_monitor.sql import statement
 from heartbeat_monitor.verdict import Loss
-from reveille.backfill import EndedAttempt, ended_attempt_of
 from reveille.database import Pool
 
 Row = Mapping[str, Any]
@@ -62,10 +61,9 @@ class Ledger:
             )
         )
 
-    async def take_untraced(self) -> list[EndedAttempt]:
+    async def take_untraced(self) -> list[Row]:
         """Attempts whose spans nobody could write; from here on they are the caller's to write."""
-        rows = await self._pool.fetch(statement("take_untraced"), self._settings.rows_max)
-        return [ended_attempt_of(row) for row in rows]
+        return list(await self._pool.fetch(statement("take_untraced"), self._settings.rows_max))
 
     async def queue_due(self) -> int:
         """Make due tasks claimable; how many."""

@@ -12,7 +12,7 @@ from heartbeat_monitor.config import MonitorSettings
 from heartbeat_monitor.gauges import Gauges, refresh_on_scrape
 from heartbeat_monitor.ledger import Ledger, Row
 from heartbeat_monitor.verdict import Verdict, judge
-from reveille.backfill import write_ended_attempt
+from reveille.backfill import ended_attempt_of, write_ended_attempt
 from reveille.channels import Channel
 from reveille.database import DATABASE_ERRORS
 from reveille.lifecycle import Service
@@ -143,8 +143,12 @@ class HeartbeatMonitor(Service):
 
     async def _trace_attempts(self) -> None:
         """The spans of attempts that ended where nobody could write them."""
-        for ended in await self.ledger.take_untraced():
-            write_ended_attempt(ended)
+        for row in await self.ledger.take_untraced():
+            try:
+                write_ended_attempt(ended_attempt_of(row))
+            except (TypeError, ValueError, OverflowError):
+                # A row of a table that others write to, too: it must not end the monitor.
+                log.exception("attempt_not_traced", task_id=row["task_id"])
 
     async def _audit(self) -> None:
         now = time.monotonic()

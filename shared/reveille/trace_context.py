@@ -22,6 +22,7 @@ from reveille import semconv
 _PROPAGATOR = TraceContextTextMapPropagator()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_NS_MAX = 2**63 - 1_000_000_000  # the year 2262; a span may still end after it began
 
 _USUAL = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
 # An attempt's spans have ids made of its lease token, so that whoever notices its end can write what
@@ -135,9 +136,11 @@ def pipeline_links(parents: Iterable[str | None]) -> list[Link]:
 
 
 def to_ns(moment: datetime) -> int:
-    """Nanoseconds since the epoch, exact to the microsecond. A naive time is taken as UTC."""
+    """Nanoseconds since the epoch, exact to the microsecond. A naive time is taken as UTC, one that
+    OTLP has no number for (before 1970, after 2262) as the nearest.
+    """
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (aware - _EPOCH) // _MICROSECOND * 1000
+    return min(max(0, (aware - _EPOCH) // _MICROSECOND * 1000), _NS_MAX)
 
 
 def end_ns(started_ns: int, ended: datetime) -> int:

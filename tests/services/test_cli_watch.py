@@ -45,6 +45,29 @@ async def test_lines_of_json_follow_what_happens(database: Database) -> None:
     assert queued == 1
 
 
+async def test_database_that_goes_away_is_said_and_waited_for(database: Database) -> None:
+    """A restart of Postgres does not end the watch."""
+    watch = await asyncio.create_subprocess_exec(
+        *(*COMMAND, "watch", "--json", "--every", "0.2"),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "DATABASE_URL": database.dsn},
+    )
+    assert watch.stdout is not None
+    troubles = []
+    try:
+        async with asyncio.timeout(30):
+            await watch.stdout.readline()
+            await database.break_connections()
+            while not troubles or troubles[-1] is not None:
+                troubles.append(json.loads(await watch.stdout.readline()).get("trouble"))
+                if troubles == [None]:
+                    troubles.clear()
+    finally:
+        watch.kill()
+        await watch.communicate()
+    assert troubles[0].startswith("no database: ")
+
+
 class Window:
     """A terminal of the test's own, and what was drawn in it since the last `clear`."""
 

@@ -12,6 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from tests.providers.verda_fake import CLIENT_ID, CLIENT_SECRET, FakeVerda
+from tests.providers.verda_world import serving
 from typer.testing import CliRunner
 
 from model_stub.server import running_stub
@@ -92,6 +94,29 @@ async def test_model_that_was_not_pulled_is_named(
         found = await examine()
     verdict, detail = found["model server"]
     assert (verdict, "ollama pull unheard-of:7b" in detail) == ("PROBLEM", True)
+
+
+@pytest.mark.parametrize(
+    ("secret", "verdict", "words"),
+    [
+        (CLIENT_SECRET, "ok", "answers; 0 containers of ours, 4 prices"),
+        ("wrong", "PROBLEM", "check REVEILLE_VERDA_CLIENT_ID"),
+    ],
+)
+async def test_providers_credentials_are_tried(
+    examine: Examine, monkeypatch: pytest.MonkeyPatch, secret: str, verdict: str, words: str
+) -> None:
+    """A wrong key is found before the first container is needed, and the key is not shown."""
+    async with serving(FakeVerda()) as (url, _):
+        monkeypatch.setenv("REVEILLE_PROVIDER", "verda")
+        monkeypatch.setenv("REVEILLE_VERDA_URL", url)
+        monkeypatch.setenv("REVEILLE_VERDA_CLIENT_ID", CLIENT_ID)
+        monkeypatch.setenv("REVEILLE_VERDA_CLIENT_SECRET", secret)
+        monkeypatch.setenv("REVEILLE_VERDA_IMAGE", "registry.test/{pool}:1")
+        found = await examine()
+    assert found["provider verda"][0] == verdict
+    assert words in found["provider verda"][1]
+    assert secret not in found["provider verda"][1]
 
 
 async def test_database_that_is_behind_or_late_is_told(

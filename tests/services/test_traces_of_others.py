@@ -143,6 +143,25 @@ async def test_attempts_are_taken_once_and_also_where_nothing_is_traced(database
     assert await traced_round(database) == ()
 
 
+async def test_rows_with_impossible_times_neither_end_the_monitor_nor_the_export(
+    database: Database,
+) -> None:
+    """What others wrote into the columns is told as far as it can be, and the next task is told too."""
+    for moment in ("1960-01-01", "2090-01-01", None):
+        await insert(database)
+        await database.fetch(CLAIM, "gpu-1", CAN)
+        await database.execute(
+            "UPDATE processing_queue SET started_at = $1::text::timestamptz, "
+            "claimable_at = $1::text::timestamptz WHERE status = 'processing'",
+            moment,
+        )
+        await database.execute(
+            "SELECT complete_task(id, true) FROM processing_queue WHERE status = 'processing'"
+        )
+    spans = await traced_round(database)
+    assert len([span for span in spans if span.name.startswith("process")]) == 3
+
+
 async def test_backend_that_samples_a_trace_out_is_followed(database: Database) -> None:
     """Its decision holds for what is written after the fact as well."""
     await database.execute(
