@@ -142,7 +142,7 @@ def _of_tasks(facts: Facts) -> list[Metric]:
 def _of_availability(said: dict[str, Any]) -> Metric:
     observed = said.get("observed_seconds", 0.0)
     measured = None
-    basis = "nobody has said yet that the system is well"
+    basis = "not a minute on record: gateway and monitor note each minute that they are well"
     if observed >= BEAT_SECONDS:
         measured = 100 * (said["well_seconds"] or 0) / observed
         each = (f"{part} {100 * up / observed:.4g} %" for part, up in sorted(said["parts"].items()))

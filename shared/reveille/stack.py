@@ -209,6 +209,7 @@ def remember(stack: Stack) -> None:
         "database_url": stack.dsn,
         "gateway_url": stack.gateway_url,
         "ollama_host": stack.ollama_host,
+        "run_dir": str(stack.run_dir),
         "pid": os.getpid(),
     }
     STATE_FILE.write_text(json.dumps(state))

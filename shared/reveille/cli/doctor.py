@@ -52,7 +52,7 @@ async def _database(dsn: str) -> list[Finding]:
         return [Finding("database", False, _unreachable(error))]
     try:
         found = connection.get_server_version()
-        said = f"PostgreSQL {found.major}.{found.minor}"
+        said = f"PostgreSQL {await connection.fetchval('SHOW server_version')}"
         findings = [
             Finding(
                 "database", found.major >= 15, said if found.major >= 15 else f"{said}: too old"
@@ -107,7 +107,7 @@ async def _schema(connection: Connection) -> Finding:
     except ReveilleError as error:
         return Finding("schema", False, str(error))
     newest = await connection.fetchval("SELECT max(version) FROM reveille_migrations")
-    return Finding("schema", True, f"up to date, {newest}")
+    return Finding("schema", True, f"up to date: migration {newest}")
 
 
 async def _listen(connection: Connection, dsn: str) -> Finding:

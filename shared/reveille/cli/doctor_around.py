@@ -62,7 +62,7 @@ def _providers(dsn: str) -> list[Finding]:
     try:
         done = subprocess.run(
             [sys.executable, "-m", "autoscaler.check"],
-            env={**os.environ, "DATABASE_URL": dsn},
+            env={**_of_the_system_here(), **os.environ, "DATABASE_URL": dsn},
             capture_output=True,
             text=True,
             timeout=PROVIDERS_SECONDS_MAX,
@@ -74,6 +74,15 @@ def _providers(dsn: str) -> list[Finding]:
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         return [Finding("provider", False, mask_text(str(error)))]
     return [Finding(f"provider {a['provider']}", a["ok"], a["detail"]) for a in answers]
+
+
+def _of_the_system_here() -> dict[str, str]:
+    """What `reveille up` in this folder told its autoscaler."""
+    folder = (stack.remembered() or {}).get("run_dir")
+    if not folder:
+        return {}
+    scaling = str(Path(folder) / "scaling.yaml")
+    return {"REVEILLE_RUN_DIR": folder, "REVEILLE_SCALING_FILE": scaling}
 
 
 def _documents() -> list[Finding]:
