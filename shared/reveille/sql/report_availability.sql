@@ -1,12 +1,12 @@
 -- Between $1 and $2, counted from when each part was first heard of: how long that is, how long all parts were well at once,
--- and each by itself. A span that was extended within the last $3 seconds still goes on.
+-- and each by itself. The last $3 seconds do not count: a part that is well may not have said so yet.
 WITH known AS (
-    SELECT part, range_agg(tstzrange(began_at,
-        CASE WHEN ended_at >= reveille_now() - make_interval(secs => $3::double precision) THEN greatest(ended_at, $2) ELSE ended_at END)) AS up,
-        min(began_at) AS since
-    FROM uptime_spans GROUP BY part
+    SELECT part, range_agg(tstzrange(began_at, ended_at)) AS up, min(began_at) AS since FROM uptime_spans GROUP BY part
+), edges AS (
+    SELECT greatest(max(since), $1::timestamptz) AS begin_at, $2::timestamptz - make_interval(secs => $3::double precision) AS end_at
+    FROM known HAVING count(*) > 0
 ), period AS (
-    SELECT tstzrange(least(greatest(max(since), $1), $2), $2) AS span FROM known HAVING count(*) > 0
+    SELECT tstzrange(least(begin_at, end_at), end_at) AS span FROM edges
 ), counted AS (
     SELECT k.part, k.up * tstzmultirange(p.span) AS up FROM known k CROSS JOIN period p
 )
