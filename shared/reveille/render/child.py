@@ -2,8 +2,8 @@
 
 Reads requests from standard input and answers on standard output, one at a time, until the input
 ends. It trusts nothing it opens: memory and processor time are limited by the kernel, it dies with
-its parent, MuPDF's own messages cannot reach the protocol's pipe, and after the PDF is loaded no
-further file or socket can be opened.
+its parent, MuPDF's own messages cannot reach the protocol's pipe, and before the PDF is looked at
+the kernel is told that nothing but computing will follow (`confinement`).
 """
 
 import codecs
@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, NoReturn
 
 import pymupdf
 
-from reveille.render import findings, frames, visibility
+from reveille.render import confinement, findings, frames, visibility
 
 PR_SET_PDEATHSIG = 1
 _NO_MEMORY = re.compile(r"alloc \(.*\) failed|out of memory")
@@ -83,6 +83,7 @@ class PageServer:
         with os.fdopen(self._settings["descriptor"], "rb") as file:
             data = file.read()
         _forbid_files()
+        unconfined = confinement.confine()
         self._document = _open(data)
         self._all_layers = self._with_all_layers(data)
         count = self._document.page_count
@@ -95,7 +96,8 @@ class PageServer:
             raise Refused("over_limit", "", limit="pages_max", actual=count, unit="pages")
         for number in range(1, count + 1):
             self._load(number)
-        return {"page_count": count, **findings.document_findings(self._document)}
+        found = findings.document_findings(self._document)
+        return {"page_count": count, "unconfined": unconfined, **found}
 
     def page(self, number: int, *, image: bool) -> tuple[dict[str, Any], bytes]:
         """Text, findings and, if wanted, the PNG of a page."""

@@ -9,9 +9,11 @@ Closing kills the child; a document that is not closed dies with the worker.
 
 import asyncio
 from collections.abc import AsyncGenerator
+from functools import cache
 from types import TracebackType
 from typing import Any, Self
 
+import structlog
 from opentelemetry import trace
 
 from reveille import semconv
@@ -19,6 +21,8 @@ from reveille.errors import ReveilleError
 from reveille.render.limits import DocumentLimits
 from reveille.render.pages import Findings, Page, PageImage, PageText, Word, clean
 from reveille.render.process import RenderProcess
+
+log = structlog.get_logger(__name__)
 
 
 class Document:
@@ -44,6 +48,7 @@ class Document:
         child = await RenderProcess.start(descriptor, limits)
         try:
             opened, _ = await child.ask({"ask": "open"}, about="opening the document")
+            _tell_confinement(opened["unconfined"])
             return cls(child, opened)
         except BaseException:
             await child.close()
@@ -158,3 +163,10 @@ class Document:
 def _seen(page: asyncio.Task[Page]) -> None:
     if not page.cancelled():
         page.exception()  # raised to the reader when it gets there; it may have left
+
+
+@cache
+def _tell_confinement(why_not: str | None) -> None:
+    """Once per process: whether render children are confined is a property of the machine."""
+    if why_not is not None:
+        log.warning("render_not_confined", reason=clean(why_not))
