@@ -158,7 +158,8 @@ async def _services(connection: Connection) -> Finding:
     well = sorted(row["part"] for row in rows if row["now"] - row["last"] < fresh)
     missing = sorted({"gateway", "monitor"} - set(well))
     if await connection.fetchval(
-        "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'reveille autoscaler%')"
+        "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() "
+        "AND application_name LIKE 'reveille autoscaler%')"
     ):
         well.append("autoscaler")
     else:
