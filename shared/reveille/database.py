@@ -15,7 +15,7 @@ import asyncpg
 import structlog
 from pydantic_core import from_json, to_json
 
-from reveille.dsn import check_dsn, reading_dsn
+from reveille.dsn import CertificateRefused, check_dsn, reading_dsn
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -55,6 +55,12 @@ TRANSIENT = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.LockNotAvailableError,
+)
+
+REFUSALS = (
+    CertificateRefused,
+    asyncpg.InvalidAuthorizationSpecificationError,  # no such role, wrong password, pg_hba.conf
+    asyncpg.InvalidCatalogNameError,  # no such database
 )
 
 
@@ -152,7 +158,12 @@ def is_transient(error: BaseException) -> bool:
         # the driver has one class for a connection that broke between two statements and for
         # misuse of its interface; only its words tell them apart
         return "connection is closed" in str(error)
-    return isinstance(error, TRANSIENT)
+    return isinstance(error, TRANSIENT) and not isinstance(error, CertificateRefused)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the database, or we, will not have the connection as DATABASE_URL describes it."""
+    return isinstance(error, REFUSALS)
 
 
 async def retrying(

@@ -4,6 +4,7 @@ The driver's own complaints quote the part that it could not read, and a passwor
 in it that was not percent-encoded is exactly that part.
 """
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,10 @@ _SHAPE = (
 )
 
 
+class CertificateRefused(ConnectionError):
+    """The server showed a certificate that `sslmode` and `sslrootcert` do not let pass."""
+
+
 def check_dsn(dsn: str) -> None:
     """Raises ConfigurationError for what no connection attempt could mend."""
     if not dsn.startswith(("postgresql://", "postgres://")):
@@ -34,9 +39,17 @@ def check_dsn(dsn: str) -> None:
 
 @contextmanager
 def reading_dsn() -> Iterator[None]:
-    """Around a connection attempt: the driver's complaints about the DSN become ConfigurationError."""
+    """Around a connection attempt: the driver's complaints about the DSN become ConfigurationError,
+    a certificate that does not pass CertificateRefused. (Python's own error for that is a
+    ValueError too, as those about the DSN are.)
+    """
     try:
         yield
+    except ssl.SSLCertVerificationError as error:
+        raise CertificateRefused(
+            f"the certificate of the database's server was refused: {error.verify_message} "
+            "(DATABASE_URL: sslrootcert names who may sign it, sslmode=verify-full its host)"
+        ) from None
     except (
         ValueError,
         LookupError,

@@ -17,7 +17,7 @@ from typing import TypeVar
 import structlog
 from aiohttp import web
 
-from reveille.database import DATABASE_ERRORS, Pool, connect_pool, retrying
+from reveille.database import DATABASE_ERRORS, Pool, connect_pool, is_refusal, retrying
 from reveille.errors import ConfigurationError, SchemaMismatch, ServerIdTaken
 from reveille.health import HttpServer, health_routes, problems
 from reveille.logs import configure_logging, mask_text
@@ -122,16 +122,21 @@ class Service:
         await work
 
     async def _open_pool(self) -> Pool:
-        return await retrying(
-            lambda: connect_pool(
-                self.settings.dsn,
-                application_name=f"reveille {self.name}",
-                min_size=1,
-                max_size=self.settings.database_pool_max,
-                lock_seconds_max=self.lock_seconds_max,
-                plan_once=self.plan_once,
-            ),
-            stop=self.stopping,
+        try:
+            return await retrying(self._connect, stop=self.stopping)
+        except DATABASE_ERRORS as error:
+            if is_refusal(error):
+                raise ConfigurationError(f"the database cannot be used: {error}") from None
+            raise
+
+    async def _connect(self) -> Pool:
+        return await connect_pool(
+            self.settings.dsn,
+            application_name=f"reveille {self.name}",
+            min_size=1,
+            max_size=self.settings.database_pool_max,
+            lock_seconds_max=self.lock_seconds_max,
+            plan_once=self.plan_once,
         )
 
     async def _check_schema(self) -> None:

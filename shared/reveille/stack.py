@@ -24,6 +24,7 @@ from reveille.processes import Child, start_module
 
 READY_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 15.0
+DRAIN_SECONDS = 10  # less than that: who stops the system, or kills it, is not to wait for a model
 PAUSE_SECONDS = 0.05
 
 # One machine, a person watching: containers are processes that start in a second, so every delay of
@@ -147,6 +148,7 @@ class Stack:
             "REVEILLE_RUN_DIR": str(self.run_dir),
             "REVEILLE_PROVIDER": "process",
             "REVEILLE_PROCESS_BOUND": "true",
+            "REVEILLE_DRAIN_SECONDS": str(DRAIN_SECONDS),
             "REVEILLE_SCALING_FILE": str(self.run_dir / "scaling.yaml"),
         }
         if self.options.otlp_endpoint:

@@ -36,6 +36,10 @@ class Processes:
         self._folder = folder
         self._children: list[Child] = []
 
+    def ask_model_at(self, url: str) -> None:
+        """Another model server than the stand-in, for all that is started from now on."""
+        self._environment["OLLAMA_HOST"] = url
+
     def start(self, module: str, **settings: Any) -> Child:
         """Start `python -m module` with REVEILLE_<SETTING> variables."""
         extra = {f"REVEILLE_{name.upper()}": str(value) for name, value in settings.items()}

@@ -96,3 +96,16 @@ async def test_ctrl_c_ends_everything_that_was_started(folder: Path) -> None:
     demo.interrupt()
     assert await demo.ended() == 130
     assert "Traceback" not in demo.said()
+
+
+async def test_demo_that_is_killed_leaves_nothing_for_long(folder: Path) -> None:
+    """SIGKILL of the one process a person sees: its workers notice, busy or not, and do not linger."""
+    demo = Started(folder, "demo")
+    await eventually(
+        lambda: "startup_name_extraction" in demo.said() or demo.process.poll() is not None,
+        within_seconds=60,
+    )
+    assert len(demo.living()) > 3, demo.said()
+    demo.process.kill()
+    demo.process.wait()
+    await eventually(lambda: not demo.living(), within_seconds=30)
