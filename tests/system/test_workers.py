@@ -243,3 +243,23 @@ async def test_absent_model_takes_the_server_out_of_service_and_costs_the_task_n
     said = await eventually(reason, within_seconds=30)
     assert "nosuch" in said
     assert (await task(database, task_id))["status"] == "queued"
+
+
+async def test_idle_worker_that_is_killed_is_noticed_as_soon_as_there_is_work(
+    database: Database, processes: Any, deck: bytes
+) -> None:
+    """Its row says active until somebody looks, and a task that needs it makes the monitor look."""
+    processes.start("heartbeat_monitor")
+    idle = await processes.worker("text_worker", "t1")
+    os.kill(idle.process.pid, signal.SIGKILL)
+    document_id = await add_document(database, deck)
+    await insert(database, document_id, "deck_date_extraction")
+
+    async def reason() -> str | None:
+        return await database.fetchval(
+            "SELECT status_reason FROM processing_servers WHERE status = 'lost'"
+        )
+
+    said = await eventually(reason, within_seconds=15)  # a heartbeat's silence would take 30
+    assert said is not None
+    assert "connection is gone" in said
