@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator
 
-from autoscaler.docker_settings import DockerSettings
+from autoscaler.docker_settings import DockerSettings, Words
 from autoscaler.keda_settings import KedaSettings
 from autoscaler.kubernetes_settings import KubernetesSettings
 from autoscaler.lifespan import LifeLimits
+from autoscaler.policies import require_policy
 from autoscaler.scaling_file import PoolScaling, read_scaling
 from autoscaler.verda_settings import VerdaSettings
 from reveille.settings import Settings
@@ -23,6 +24,9 @@ class AutoscalerSettings(DockerSettings, KedaSettings, KubernetesSettings, Verda
 
     scaling_file: Path | None = Field(None, description="YAML; unset: the requirements' numbers")
     policy: str | None = Field(None, description="marginal (the default) or threshold")
+    shadow_policies: Words = Field(
+        (), description="decide on the same facts; their decisions are kept and not applied"
+    )
     scale_up_delay_seconds: NonNegativeFloat | None = None
     scale_down_delay_seconds: NonNegativeFloat | None = None
     lone_task_delay_seconds: NonNegativeFloat | None = None
@@ -57,6 +61,7 @@ class AutoscalerSettings(DockerSettings, KedaSettings, KubernetesSettings, Verda
     decision_seconds: PositiveFloat = Field(
         600.0, description="how often a decision to change nothing is stored while tasks are there"
     )
+    decision_days: PositiveFloat = Field(30.0, description="how long decisions are kept")
     experience_seconds_max: NonNegativeFloat = Field(
         60.0, description="how old what was learned of service times and cold starts may be"
     )
@@ -71,6 +76,20 @@ class AutoscalerSettings(DockerSettings, KedaSettings, KubernetesSettings, Verda
         default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}",
         description="shown in the table leaders",
     )
+
+    @field_validator("shadow_policies", mode="before")
+    @classmethod
+    def _listed(cls, names: Any) -> Any:
+        return (
+            [n.strip() for n in names.split(",") if n.strip()] if isinstance(names, str) else names
+        )
+
+    @field_validator("shadow_policies")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            require_policy(name)
+        return names
 
     def scaling(self) -> dict[str, PoolScaling]:
         """The scaling of every pool. Raises ConfigurationError."""

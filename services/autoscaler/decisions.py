@@ -14,12 +14,14 @@ from autoscaler.observe import inputs_of, scaling_in_force, state_of
 from autoscaler.offers import Choice, Failures, PricedOffer, choose
 from autoscaler.plan import plan
 from autoscaler.scaling_file import PoolScaling
+from autoscaler.shadows import Shadows
 from autoscaler.sightings import name_of
 from autoscaler.state import Decision, PoolState
 from reveille.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)
 
+FORGET_SECONDS = 3600.0  # between two passes over old decisions
 PAUSE_SECONDS_MIN = 0.01  # a timer that rounding calls due a moment early
 
 
@@ -37,6 +39,10 @@ class Decisions:
         self._scaling = scaling
         self._ledger = ledger
         self._catalogue = catalogue
+        self._shadows = Shadows(
+            ledger, settings.shadow_policies, stale_seconds=settings.decision_seconds
+        )
+        self._forget_at = float("-inf")  # monotonic
         self._stored: dict[str, tuple[bool, float]] = {}  # pool → held, monotonic time
 
     async def make(
@@ -80,8 +86,17 @@ class Decisions:
         ):
             return True, 0.0  # deposed: the next look says so
         moved = await self._apply(pool, choice, decision, containers)
+        await self._shadows.decide(state, row["now"], scaling)
         again = decision.look_again_seconds
         return moved, never if again is None else max(again, PAUSE_SECONDS_MIN)
+
+    async def forget(self) -> None:
+        """Delete decisions that are older than is kept, now and then."""
+        if time.monotonic() < self._forget_at:
+            return
+        while await self._ledger.forget_decisions(self._settings.decision_days * 86_400.0):
+            pass
+        self._forget_at = time.monotonic() + FORGET_SECONDS
 
     def _worth_storing(self, state: PoolState, decision: Decision) -> bool:
         """Every change, of the number, the memory or the guard; and now and then a calm one."""

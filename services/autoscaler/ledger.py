@@ -84,6 +84,10 @@ class Ledger:
             await self._pool.fetch(statement("look_parents"), PARENTS_HELD_MAX, PARENTS_WAITING_MAX)
         )
 
+    async def look_shadows(self, policies: Sequence[str]) -> list[Row]:
+        """What these policies decided last without being applied, per pool."""
+        return list(await self._pool.fetch(statement("look_shadows"), list(policies)))
+
     async def look_failures(self) -> list[Failures]:
         """What failed in a row lately, per pool and offer."""
         rows = await self._pool.fetch(statement("look_failures"))
@@ -113,6 +117,8 @@ class Ledger:
         before: int,
         decision: Decision,
         inputs: Mapping[str, Any],
+        *,
+        applied: bool = True,
     ) -> bool:
         """Keep a decision with its inputs; False when this process leads no longer."""
         return await self._written(
@@ -124,7 +130,13 @@ class Ledger:
             decision.reason,
             dict(inputs),
             dict(decision.memory),
+            applied,
         )
+
+    async def forget_decisions(self, older_than_seconds: float) -> bool:
+        """Delete what is older, a batch of it; whether there may be more."""
+        row = await self._fenced("forget_decisions", older_than_seconds, DECISIONS_FORGOTTEN_MAX)
+        return row is not None and row["forgotten"] == DECISIONS_FORGOTTEN_MAX
 
     async def intend(
         self,

@@ -123,6 +123,7 @@ class Autoscaler(Service):
         if not await self.leader.try_to_lead():
             return self.scaler_settings.standby_seconds
         await asyncio.gather(self.fleet.list_providers(), self.catalogue.refresh())
+        await self.decisions.forget()
         for _ in range(PASSES_MAX):
             pools, containers = await self.ledger.look()
             if not all(row["leading"] for row in pools):

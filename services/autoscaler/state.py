@@ -6,15 +6,16 @@ what it wants to remember travels in `memory`, which is a column. So a decision 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Phase = Literal["starting", "idle", "busy", "draining"]
 CRITICAL_PRIORITY = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
-    """A claimable task. `age_seconds` counts from when it became claimable."""
+class Waiting(NamedTuple):
+    """A claimable task. `age_seconds` counts from when it became claimable. A tuple, because the
+    simulator makes millions of them.
+    """
 
     task_id: int
     task_type: str

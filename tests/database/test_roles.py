@@ -271,7 +271,11 @@ async def test_autoscaler_leads_and_moves_containers_under_its_role(database: Da
             *("move_container", "autoscaler", 1, made["id"], ["creating"]),
             *("booting", "why", "ref", None, None, None),
         )
-        await run("add_decision", "autoscaler", 1, "text", "marginal", 0, 1, "why", {}, {})
+        await run("add_decision", "autoscaler", 1, "text", "marginal", 0, 1, "why", {}, {}, True)
+        await run("look_shadows", ["threshold"])
+        await run("look_experience", 10, 10)
+        await run("look_parents", 10, 10)
+        await run("forget_decisions", "autoscaler", 1, 86400.0, 10)
         await run("note_stages", "autoscaler", 1, [made["id"]], [True], [True], [False])
         await run("end_container", "autoscaler", 1, made["id"], ["booting"], "s", False)
         for price in (2.0, 3.0):

@@ -768,3 +768,58 @@ async def test_bound_processes_end_with_the_service(
 
 async def _state_is(world: World, state: str) -> bool:
     return [now for _, now in await world.containers()] == [state]
+
+
+# Shadows ---------------------------------------------------------------------------------------
+
+
+async def test_shadow_decides_on_the_same_facts_and_changes_nothing(database: Database) -> None:
+    """Marginal would start one at once; threshold, in force, waits. It is kept once, not per look."""
+    async with world_of(database, shadow_policies=("marginal", "threshold")) as world:
+        await world.add_task()
+        await world.settle()
+        await world.settle()
+        assert await world.containers() == []
+        kept = await database.fetch(
+            "SELECT policy, replicas_wanted FROM scaling_decisions WHERE NOT applied"
+        )
+        assert [tuple(row.values()) for row in kept] == [("marginal", 1)]
+        await world.age_tasks(120)
+        await world.settle()
+        assert await world.containers() == [("reveille-text-0", "booting")]
+        applied = await database.fetch("SELECT policy FROM scaling_decisions WHERE applied")
+        assert {row["policy"] for row in applied} == {"threshold"}
+
+
+async def test_shadow_of_a_new_leader_goes_on_from_the_rows(database: Database) -> None:
+    """What a shadow remembers is a row, too."""
+    async with world_of(database, policy="marginal", shadow_policies=("threshold",)) as world:
+        for _ in range(4):
+            await world.add_task()
+        await world.settle()
+        shadow = "SELECT memory FROM scaling_decisions WHERE NOT applied ORDER BY id DESC LIMIT 1"
+        before = await database.fetchval(shadow)
+        assert before["above_since"]
+        await world.scaler.ledger.lead("another")
+        world.scaler.leader.step_down()
+        await world.settle()
+        assert await database.fetchval(shadow) == before
+
+
+async def test_old_decisions_are_forgotten_but_for_the_last_applied(world: World) -> None:
+    """The last one holds what the policy remembers."""
+    await world.database.execute(
+        "INSERT INTO scaling_decisions (pool, decided_at, epoch, policy, applied, replicas_before, "
+        "replicas_wanted, reason, inputs) "
+        "SELECT 'text', reveille_now() - interval '31 days', 1, 'threshold', n <> 3, 0, n, 'old', '{}' "
+        "FROM generate_series(1, 3) n"
+    )
+    await world.settle()
+    rows = await world.database.fetch("SELECT replicas_wanted FROM scaling_decisions")
+    assert [row["replicas_wanted"] for row in rows] == [2]
+
+
+def test_unknown_shadow_policy_is_refused() -> None:
+    """A typing error would be silence for weeks."""
+    with pytest.raises(ValueError, match="clairvoyant"):
+        AutoscalerSettings(DATABASE_URL="postgresql://x/y", shadow_policies="marginal, clairvoyant")

@@ -175,3 +175,16 @@ async def test_listing_fits_a_narrow_terminal(
     result = await run(listing)
     assert result.exit_code == 0
     assert max(map(len, result.stdout.splitlines())) <= 60, result.stdout
+
+
+async def test_decisions_are_listed_and_shadows_on_request(run: Run, database: Database) -> None:
+    """What was applied; with --shadow also what another policy would have done."""
+    await database.execute(
+        "INSERT INTO scaling_decisions (pool, epoch, policy, applied, replicas_before, "
+        "replicas_wanted, reason, inputs) VALUES ('text', 1, 'marginal', true, 0, 1, 'one waits', '{}'), "
+        "('text', 1, 'threshold', false, 1, 0, 'idle', '{}')"
+    )
+    assert [d["policy"] for d in await said(run, "decisions")] == ["marginal"]
+    both = await said(run, "decisions", "--shadow", "--pool", "text")
+    assert [(d["policy"], d["shadow"]) for d in both] == [("threshold", True), ("marginal", False)]
+    assert await said(run, "decisions", "--pool", "visual") == []

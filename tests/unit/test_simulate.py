@@ -257,3 +257,21 @@ def test_picture_is_written_as_png(tmp_path: Path) -> None:
     assert drawing.read_bytes().startswith(b"\x89PNG")
     wrong = CliRunner().invoke(_app(), [*common, "--picture", str(tmp_path / "week.gif")])
     assert isinstance(wrong.exception, ConfigurationError)
+
+
+def test_many_months_are_told_by_their_median_and_worst() -> None:
+    """Number by number, over seeds from the given one on."""
+    common = ["--documents", "5", "--days", "3", "--policy", "marginal", "--json"]
+    months = [
+        json.loads(CliRunner().invoke(_app(), [*common, "--seed", seed]).stdout)[-1]
+        for seed in ("7", "8", "9")
+    ]
+    done = CliRunner().invoke(_app(), [*common, "--seed", "7", "--months", "3"])
+    middle, worst = json.loads(done.stdout)
+    costs = sorted(month["usd_per_month"] for month in months)
+    assert (middle["pool"], middle["usd_per_month"]) == ("median", costs[1])
+    assert (worst["pool"], worst["usd_per_month"]) == ("worst", costs[2])
+    share = min(month["share_within_10_minutes"] for month in months)
+    assert worst["share_within_10_minutes"] == share
+    wrong = CliRunner().invoke(_app(), ["--months", "2", "--tune"])
+    assert isinstance(wrong.exception, ConfigurationError)

@@ -12,8 +12,9 @@ import typer
 from autoscaler.scaling_file import PoolScaling, parse_duration, read_scaling
 from autoscaler.simulate.history import read_history
 from autoscaler.simulate.load import DAY_SECONDS, Load, pitch_decks, read_trace
+from autoscaler.simulate.months import months_of
 from autoscaler.simulate.picture import WIDTH, slices, svg
-from autoscaler.simulate.score import VARIANTS, Outcome, play
+from autoscaler.simulate.score import VARIANTS, Outcome, Score, play
 from autoscaler.simulate.table import COLUMNS, drawn, row, told
 from autoscaler.simulate.tune import tune
 from autoscaler.simulate.weather import Weather
@@ -27,6 +28,9 @@ def command(  # noqa: PLR0917 - each is an option of the command line
     documents: Annotated[float, typer.Option(help="Invented decks per day.")] = 20,
     days: Annotated[int | None, typer.Option(help="How many days; unset: 28.", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another month.")] = 1,
+    months: Annotated[
+        int, typer.Option(help="So many, of seeds from --seed on: their median and worst.", min=1)
+    ] = 1,
     trace: Annotated[Path | None, typer.Option(help="A CSV instead of invented decks.")] = None,
     stretch: Annotated[float, typer.Option(help="Slows the clock of the trace.", min=1e-6)] = 1.0,
     from_database: Annotated[
@@ -49,10 +53,12 @@ def command(  # noqa: PLR0917 - each is an option of the command line
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Compare policies on a load: cost, waits, and how far from what no policy could beat."""
+    if months > 1 and (trace or from_database or tuned or picture):
+        raise ConfigurationError("--months goes with invented decks, without --tune and --picture")
     load, span = _load(documents, days, seed, trace, stretch, from_database=from_database)
     configs = _configs(scaling)
     if combined:
-        load = Load(load.tasks, load.followers)
+        load = _combined(load)
     weathers = [
         Weather(
             cold_start=seconds,
@@ -65,6 +71,13 @@ def command(  # noqa: PLR0917 - each is an option of the command line
     ]
     if tuned:
         _tune(load, configs, weathers, span, _seconds("--goal", [goal])[0], as_json=as_json)
+        return
+    if months > 1:
+        loads = [load] + [pitch_decks(documents, int(span), seed + n) for n in range(1, months)]
+        if combined:
+            loads = [_combined(one) for one in loads]
+        scores = months_of(loads, _policies(policy or list(VARIANTS)), configs, weathers, span)
+        _print(scores, as_json=as_json)
         return
     outcomes = {
         (weather.cold_start, name): play(load, name, configs, weather, span)
@@ -96,6 +109,11 @@ def _load(
         return pitch_decks(documents, days or DAYS, seed), days or DAYS
     # At least an hour, so that a single task has a rate.
     return load, max(load.tasks[-1].arrival_s, 3600.0) / DAY_SECONDS
+
+
+def _combined(load: Load) -> Load:
+    """All task types in one pool."""
+    return Load(load.tasks, load.followers)
 
 
 def _dsn() -> str:
@@ -158,12 +176,18 @@ def _tune(
 
 def _show(outcomes: Mapping[tuple[float, str], Outcome], seconds: float, *, as_json: bool) -> None:
     scores = [score for outcome in outcomes.values() for score in outcome.scores]
+    _print(scores, as_json=as_json)
     if as_json:
-        typer.echo(json.dumps([score.as_json() for score in scores], indent=2))
         return
-    typer.echo("\n".join([COLUMNS, *map(row, scores)]))
     for (start, name), outcome in outcomes.items():
         typer.echo("\n".join(drawn(f"{name}, {start:g} s", outcome, seconds)))
+
+
+def _print(scores: Sequence[Score], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps([score.as_json() for score in scores], indent=2))
+    else:
+        typer.echo("\n".join([COLUMNS, *map(row, scores)]))
 
 
 def _draw(path: Path, outcomes: Mapping[tuple[float, str], Outcome], seconds: float) -> None:

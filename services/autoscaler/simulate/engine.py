@@ -1,7 +1,8 @@
 """Pools, event by event: tasks arrive, replicas start, work, fail and go, as `decide` says.
 
-Like the autoscaler, a pool decides when there is news, at most once in `LOOK_SECONDS`, and when a
-decision asked to be made again; what is known of its past comes from the run itself.
+Like the autoscaler, a pool decides when there is news, at most once in `LOOK_SECONDS` (more seldom in
+a load of millions), and when a decision asked to be made again; what is known of its past comes from
+the run itself.
 """
 
 from collections import deque
@@ -23,6 +24,7 @@ WAITING_MAX = 200  # as many waiting tasks as matter to a policy
 GAPS_MAX = 300
 MONDAY_SECONDS = 4 * 86_400.0  # the load begins on a Monday at midnight UTC; 1970 did not
 LOOK_SECONDS = 1.0
+LOOKS_FINE_TASKS = 200_000  # a load that is n times as large is looked at n times as seldom
 NEVER = float("inf")
 
 What = Literal["arrival", "ready", "broken", "done", "crash"]
@@ -91,6 +93,8 @@ class _World:
     def __init__(self, load: Load, scaling: Mapping[str, PoolScaling], weather: Weather) -> None:
         self.load = load
         self.now = 0.0
+        count = len(load.tasks) + sum(map(len, load.followers))
+        self.look_seconds = LOOK_SECONDS * max(1.0, count / LOOKS_FINE_TASKS)
         self.events: list[tuple[float, int, What, _Pool, Any]] = []
         self._number = 0
         dice = Dice(weather)
@@ -203,7 +207,7 @@ class _Pool:
         self._news()
 
     def _news(self) -> None:
-        due = max(self._world.now, self._looked_at + LOOK_SECONDS)
+        due = max(self._world.now, self._looked_at + self._world.look_seconds)
         self.look_at = min(self.look_at, due)
 
     def _ready(self, replica: Simulated) -> None:
@@ -280,7 +284,7 @@ class _Pool:
         ready = len(self._idle) + self._busy
         self.run.moments.append(Moment(now, self._waiting, live, ready))
         again = decision.look_again_seconds
-        self.look_at = now + LOOK_SECONDS if changed else NEVER
+        self.look_at = now + self._world.look_seconds if changed else NEVER
         if again is not None:
             self.look_at = min(self.look_at, now + max(again, 0.01))
 
@@ -329,12 +333,7 @@ class _Pool:
         for queue in self._queues:
             for number in islice(queue, WAITING_MAX):
                 task = tasks[number]
-                yield Waiting(
-                    task_id=number,
-                    task_type=task.task_type,
-                    priority=task.priority,
-                    age_seconds=now - arrived_at[number],
-                )
+                yield Waiting(number, task.task_type, task.priority, now - arrived_at[number])
 
     def _upcoming(self, now: float) -> Iterator[Upcoming]:
         """What all pools, this one among them, will set free for this one."""

@@ -29,7 +29,7 @@ CROSS JOIN LATERAL (
                         AND (c.server_id = s.id OR c.name = s.container_id))
 ) others
 LEFT JOIN LATERAL (
-    SELECT d.policy, d.memory FROM scaling_decisions d WHERE d.pool = p.name ORDER BY d.id DESC LIMIT 1
+    SELECT d.policy, d.memory FROM scaling_decisions d WHERE d.pool = p.name AND d.applied ORDER BY d.id DESC LIMIT 1
 ) decided ON true
 CROSS JOIN LATERAL (
     -- Failures in a row: since the last container that was ready and did not die within a minute. One that was ready

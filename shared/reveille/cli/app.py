@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reveille.cli import demo, fleet, inspect, operate, running, simulate, watch
+from reveille.cli import decisions, demo, fleet, inspect, operate, running, simulate, watch
 from reveille.cli.session import database_url
 from reveille.errors import ConfigurationError, ReveilleError
 from reveille.logs import configure_logging, mask_text
@@ -43,6 +43,7 @@ running.add_to(app)
 watch.add_to(app)
 operate.add_to(app)
 fleet.add_to(app)
+app.command()(decisions.decisions)
 inspect.add_to(app)
 simulate.add_to(app)
 
