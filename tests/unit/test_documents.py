@@ -128,6 +128,11 @@ async def test_spooling_stops_at_the_limit() -> None:
         ("::ffff:169.254.169.254", False),
         ("64:ff9b::a9fe:a9fe", False),
         ("2002:7f00:1::", False),
+        ("::127.0.0.1", False),
+        ("::ffff:0:127.0.0.1", False),
+        ("64:ff9b:1::7f00:1", False),
+        ("fec0::1", False),
+        ("168.63.129.16", False),
     ],
 )
 def test_address_is_public_or_not(address: str, public: bool) -> None:
@@ -146,3 +151,58 @@ def test_listed_host_that_is_no_host_is_a_configuration_error(host: str) -> None
 def test_listed_host_may_have_a_port(host: str) -> None:
     """Names and addresses, with a port or without."""
     HttpsSource(hosts=[host], allow_private=False, ssl_context=None)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://2130706433/deck.pdf",
+        "https://0x7f.0.0.1/deck.pdf",
+        "https://017700000001/deck.pdf",
+        "https://127.1/deck.pdf",
+        "https://[::ffff:7f00:1]/deck.pdf",
+        "https://[::127.0.0.1]/deck.pdf",
+        "https://decks.example@127.0.0.1/deck.pdf",
+        "https://decks.example:443@127.0.0.1/deck.pdf",
+        "https://decks.example\\@127.0.0.1/deck.pdf",
+        "https://decks.example.127.0.0.1.nip.example/deck.pdf",
+        "https://decks.example:22/deck.pdf",
+        "https://decks.example%2f@127.0.0.1/deck.pdf",
+        "https://decks.example%00.evil.example/deck.pdf",
+        "https://decks.example:99999/deck.pdf",
+        "HTTP://decks.example/deck.pdf",
+        "file://decks.example/etc/passwd",
+        "jar:https://decks.example!/deck.pdf://",
+    ],
+)
+async def test_spelling_of_a_host_that_is_not_the_listed_one_is_refused(url: str) -> None:
+    """Numbers, user names, ports and escapes do not make another host look like the listed one."""
+    source = Documents(
+        root=None,
+        limits=DocumentLimits(),
+        load_content=no_content,
+        https_hosts=["decks.example"],
+    )
+
+    assert (await refusal(source, url)).reason in {"path_refused", "document_unreadable"}
+
+
+@pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "127.1", "localhost"])
+async def test_listed_name_that_the_resolver_takes_home_is_refused(host: str) -> None:
+    """Even an operator's own entry does not lead to this machine, however it is spelled."""
+    source = Documents(
+        root=None, limits=DocumentLimits(), load_content=no_content, https_hosts=[host]
+    )
+
+    error = await refusal(source, f"https://{host}/deck.pdf")
+
+    assert "not public" in error.error or "not a public" in error.error
+
+
+async def test_escaped_path_is_a_file_name_and_no_way_up(tmp_path: Path) -> None:
+    """Percent-escapes are not decoded: `%2e%2e%2f` names a file that is not there."""
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "deck.pdf").write_bytes(testing_pdfs.deck("Secret"))
+    for path in ("%2e%2e/deck.pdf", "%2e%2e%2fdeck.pdf", "..%00/deck.pdf", "..\\deck.pdf"):
+        assert (await refusal(documents(root), path)).reason == "document_missing"

@@ -25,6 +25,10 @@ CONNECT_SECONDS_MAX = 10.0
 SILENCE_SECONDS_MAX = 30.0
 RETRY_AFTER_SECONDS_MAX = 3600.0
 _NAT64 = IPv6Network("64:ff9b::/96")
+# All that is routed in the internet. Outside of it lie forms that `is_global` lets through though
+# they lead home: ::127.0.0.1, ::ffff:0:127.0.0.1, 64:ff9b:1::/48 (a site's own NAT64), fec0::/10.
+_UNICAST = IPv6Network("2000::/3")
+_AZURE_HOST_AGENT = IPv4Address("168.63.129.16")  # public by its number; answers inside Azure only
 
 
 class PrivateAddress(OSError):
@@ -148,7 +152,9 @@ def is_public(address: str) -> bool:
         inner = parsed.ipv4_mapped or parsed.sixtofour or (parsed.teredo or (None, None))[1]
         if inner is not None:
             return is_public(str(inner))
-    return parsed.is_global and not parsed.is_multicast
+        if parsed not in _UNICAST:
+            return False
+    return parsed.is_global and not parsed.is_multicast and parsed != _AZURE_HOST_AGENT
 
 
 def _check_status(response: aiohttp.ClientResponse, name: str) -> None:
