@@ -93,6 +93,8 @@ class HttpsSource:
                 return await self._follow(session, target, limits)
         except TimeoutError:
             raise TaskRetry("document_unreachable", f"{name} did not answer in time") from None
+        except aiohttp.InvalidURL:  # 127.1, say, which other programs take for 127.0.0.1
+            raise TaskRejected("path_refused", f"{name} names no host") from None
         except (aiohttp.ClientError, OSError) as error:
             if _is_private(error):
                 why = f"{name} resolves to an address that is not public"
