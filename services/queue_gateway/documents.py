@@ -234,7 +234,7 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         body=Body,
         answer=Uploaded,
         status=201,
-        refuses=(413, 415, 501),
+        refuses=(400, 413, 415, 501),
         uploads=(PDF, FORM),
         traced=True,
     ),

@@ -8,6 +8,7 @@ worker to say, which has the means.
 from collections.abc import AsyncIterator, Callable
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import ValidationError
 
 from queue_gateway.refusal import Refusal
@@ -98,6 +99,8 @@ async def _receive_form(
             content = await _collect(_chunks(part), bytes_max)
     except ValueError as error:
         raise Refusal(400, f"The form cannot be read: {error}") from error
+    except HttpProcessingError as error:  # a part's header that is none; its text is the sender's
+        raise Refusal(400, "The form cannot be read: a part has a malformed header.") from error
     if content is None:
         raise Refusal(422, "The form has no part named file.")
     try:

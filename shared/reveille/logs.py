@@ -40,12 +40,13 @@ _SECRETS_IN_TEXT = (
         re.compile(r"\b(authorization[\"']?\s{0,4}[:=]\s{0,4})[\"']?\w{1,20} \S+", re.IGNORECASE),
         rf"\1{_HIDDEN}",
     ),
-    # password=…, api_key: "…", X-Amz-Signature=… in a DSN, a query string or a printed mapping
+    # password=…, api_key: "…", X-Amz-Signature=… in a DSN, a query string or a printed mapping; not
+    # what a server said about it ("CLIENT_SECRET: 401 Invalid")
     (
         re.compile(
             r"(password|passwd|pwd|secret|api[_-]?key|signature"
             r"|(?:access|refresh|auth|id|session|security)[_-]?token)"
-            r"""([\w-]{0,20}["']?\s{0,4}[=:]\s{0,4})("[^"]*"|'[^']*'|[^\s&,;'"]+)""",
+            r"""([\w-]{0,20}["']?\s{0,4}[=:]\s{0,4})(?!\d{3} [A-Za-z])("[^"]*"|'[^']*'|[^\s&,;'"]+)""",
             re.IGNORECASE,
         ),
         rf"\1\2{_HIDDEN}",

@@ -128,6 +128,7 @@ def test_unknown_level_is_refused(stream: io.StringIO) -> None:
         ("got Bearer abc.def-123 from x", "got Bearer *** from x"),
         ("authorization: Basic dXNlcjpw", "authorization: ***"),
         ("http://host:8080/path at 12:30", "http://host:8080/path at 12:30"),
+        ("X_CLIENT_SECRET: 401 Invalid client", "X_CLIENT_SECRET: 401 Invalid client"),
         ("a basic understanding of passwords", "a basic understanding of passwords"),
     ],
 )
