@@ -21,6 +21,7 @@ _USUAL_REFUSALS = {
     503: "the database is away, or too much is open",
 }
 _REFUSALS = {
+    400: "the body cannot be read as what it says it is",
     404: "no such thing",
     408: "the body took too long to arrive",
     409: "the present state does not allow it",
@@ -129,7 +130,7 @@ def _success(route: Route[Any, Any], refs: Refs) -> dict[str, Any]:
 def _refusals(route: Route[Any, Any], refs: Refs) -> dict[str, Any]:
     meanings = {**_USUAL_REFUSALS, **{status: _REFUSALS[status] for status in route.refuses}}
     if route.takes_body:
-        meanings[400] = "not JSON"
+        meanings[400] = _REFUSALS[400]
         meanings[408] = _REFUSALS[408]
         meanings[413] = _REFUSALS[413]
         meanings[415] = _REFUSALS[415]
