@@ -207,6 +207,7 @@ CREATE INDEX processing_queue_claimable ON processing_queue (task_type, priority
 CREATE INDEX processing_queue_due ON processing_queue (next_retry_at) WHERE status = 'retry';
 CREATE INDEX processing_queue_blocked ON processing_queue (id) WHERE status = 'blocked';
 CREATE INDEX processing_queue_held ON processing_queue (locked_by) WHERE status = 'processing';
+CREATE INDEX processing_queue_ended ON processing_queue (completed_at) WHERE completed_at IS NOT NULL;
 CREATE INDEX processing_queue_document ON processing_queue (document_id);
 CREATE INDEX processing_queue_revivable ON processing_queue (cancelled_by_task_id) WHERE cancelled_by_task_id IS NOT NULL;
 CREATE UNIQUE INDEX processing_queue_dedupe ON processing_queue (dedupe_key)
@@ -229,6 +230,7 @@ CREATE TABLE task_attempts (
     error text
 );
 CREATE INDEX task_attempts_task ON task_attempts (task_id, attempt);
+CREATE INDEX task_attempts_server ON task_attempts (server_id, ended_at);
 
 -- Attempts that ended where no process of ours could write their span: with a worker that died, or with a server that is
 -- none of ours. The heartbeat monitor writes it, and takes the row away. Rows of tasks that are gone go the same way.
@@ -261,6 +263,7 @@ CREATE TABLE processing_queue_archive (LIKE processing_queue, reveille_history j
     PARTITION BY RANGE (completed_at);
 CREATE INDEX processing_queue_archive_id ON processing_queue_archive (id);
 CREATE INDEX processing_queue_archive_document ON processing_queue_archive (document_id);
+CREATE INDEX processing_queue_archive_ended ON processing_queue_archive (completed_at);
 
 -- Dependencies -------------------------------------------------------------------------------------------------
 

@@ -111,18 +111,112 @@ CREATE TABLE provider_prices (
 CREATE UNIQUE INDEX provider_prices_one ON provider_prices (provider, gpu, coalesce(region, ''), spot, source);
 
 -- What containers cost: billed from `creating` (the provider's clock starts about there) to the end.
+
+-- What the time of a container between two moments went into, by day (UTC): `busy` with a task, `boot` before it was ready, `idle`.
+-- Tasks that it worked on at once share that time, so that the seconds of all rows are those of the container. An attempt is the
+-- task's own row, or one of task_attempts; both (it failed for good) are the same row here: UNION. Early attempts of a task that
+-- was archived while its container still lived count as idle.
+CREATE FUNCTION container_segments(of_container bigint, from_at timestamptz DEFAULT '-infinity', to_at timestamptz DEFAULT 'infinity')
+RETURNS TABLE (day date, segment varchar, task_type varchar, task_id bigint, document_id bigint, seconds double precision, cost_usd double precision)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+WITH life AS MATERIALIZED (
+    SELECT c.server_id, (c.price_usd_per_hour / 3600)::double precision AS usd_per_second,
+        coalesce(c.ready_at, c.ended_at, 'infinity') AS ready_at,
+        greatest(c.creating_at, from_at) AS begins, least(coalesce(c.ended_at, reveille_now()), to_at) AS ends
+    FROM containers c WHERE c.id = of_container AND c.creating_at IS NOT NULL
+), days AS MATERIALIZED (
+    SELECT (d.begins AT TIME ZONE 'UTC')::date AS day, greatest(d.begins, l.begins) AS begins,
+        least(d.begins + interval '1 day', l.ends) AS ends
+    FROM life l CROSS JOIN LATERAL generate_series(date_trunc('day', l.begins, 'UTC'), l.ends, interval '1 day') AS d (begins)
+    WHERE d.begins < l.ends
+), work AS (
+    SELECT q.id, q.document_id, q.task_type, q.started_at AS begins, q.completed_at AS ends
+    FROM life l JOIN processing_queue q ON q.completed_by = l.server_id
+    WHERE q.completed_at > l.begins AND q.started_at < l.ends
+    UNION
+    SELECT q.id, q.document_id, q.task_type, q.started_at, q.completed_at
+    FROM life l JOIN processing_queue_archive q ON q.completed_by = l.server_id
+    WHERE q.completed_at > l.begins AND q.started_at < l.ends
+    UNION
+    SELECT q.id, q.document_id, q.task_type, a.started_at, a.ended_at
+    FROM life l JOIN task_attempts a ON a.server_id = l.server_id JOIN processing_queue q ON q.id = a.task_id
+    WHERE a.ended_at > l.begins AND a.started_at < l.ends
+    UNION
+    SELECT q.id, q.document_id, q.task_type, q.started_at, l.ends
+    FROM life l JOIN processing_queue q ON q.locked_by = l.server_id AND q.status = 'processing'
+    WHERE q.started_at < l.ends
+), part AS MATERIALIZED (
+    SELECT d.day, w.id, w.document_id, w.task_type, greatest(w.begins, d.begins) AS begins, least(w.ends, d.ends) AS ends
+    FROM work w JOIN days d ON w.begins < d.ends AND w.ends > d.begins AND w.begins < w.ends
+), edge AS (
+    SELECT e.at, sum(e.step) AS step
+    FROM (SELECT begins AS at, 1 AS step FROM part UNION ALL SELECT ends, -1 FROM part
+          UNION ALL SELECT begins, 0 FROM days UNION ALL SELECT ends, 0 FROM days
+          UNION ALL SELECT least(greatest(ready_at, begins), ends), 0 FROM life WHERE begins < ends) e
+    GROUP BY e.at
+), slice AS MATERIALIZED (
+    SELECT at, extract(epoch FROM lead(at) OVER later - at)::double precision AS seconds, sum(step) OVER later AS tasks
+    FROM edge WINDOW later AS (ORDER BY at)
+), meter AS MATERIALIZED (  -- runs only while there is work, and slower the more there is at once: a task's share is what it ran
+    SELECT at, coalesce(sum(CASE WHEN tasks > 0 THEN seconds / tasks ELSE 0 END)
+        OVER (ORDER BY at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS shared_seconds
+    FROM slice
+), spent AS (
+    SELECT p.day, 'busy' AS segment, p.task_type, p.id AS task_id, p.document_id, e.shared_seconds - b.shared_seconds AS seconds
+    FROM part p JOIN meter b ON b.at = p.begins JOIN meter e ON e.at = p.ends
+    UNION ALL
+    SELECT (s.at AT TIME ZONE 'UTC')::date, CASE WHEN s.at < l.ready_at THEN 'boot' ELSE 'idle' END, '', NULL, NULL, sum(s.seconds)
+    FROM slice s CROSS JOIN life l WHERE s.tasks = 0 AND s.seconds > 0 GROUP BY 1, 2
+)
+SELECT s.day, s.segment, s.task_type, s.task_id, s.document_id, s.seconds, s.seconds * l.usd_per_second
+FROM spent s CROSS JOIN life l
+$$;
+
+-- The ledger: written when a container ends, in the transaction that says so, and again when its price or times are corrected. It
+-- stays when tasks are archived and forgotten.
+CREATE TABLE cost_ledger (
+    container_id bigint NOT NULL REFERENCES containers (id) ON DELETE CASCADE,
+    day date NOT NULL,                               -- UTC
+    segment varchar(10) NOT NULL CHECK (segment IN ('boot', 'busy', 'idle')),
+    task_type varchar(50) NOT NULL DEFAULT '',       -- of what is busy
+    seconds double precision NOT NULL,
+    cost_usd double precision NOT NULL,
+    PRIMARY KEY (container_id, day, segment, task_type)
+);
+CREATE INDEX cost_ledger_day ON cost_ledger (day);
+
+CREATE FUNCTION reveille_book_container() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    DELETE FROM cost_ledger WHERE container_id = NEW.id;
+    INSERT INTO cost_ledger (container_id, day, segment, task_type, seconds, cost_usd)
+    SELECT NEW.id, s.day, s.segment, s.task_type, sum(s.seconds), sum(s.cost_usd)
+    FROM container_segments(NEW.id) s GROUP BY s.day, s.segment, s.task_type;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER reveille_container_booked AFTER INSERT OR UPDATE OF state, price_usd_per_hour, creating_at, ready_at, ended_at ON containers
+    FOR EACH ROW WHEN (NEW.state IN ('stopped', 'failed')) EXECUTE FUNCTION reveille_book_container();
+
+-- Everything that was spent so far: the ledger, and what still runs. `begins_at` and `ends_at` are the container's part of the day.
+CREATE VIEW cost_segments AS
+SELECT c.id AS container_id, c.pool, c.provider, s.day, s.segment, s.task_type, s.seconds, s.cost_usd,
+    greatest(c.creating_at, s.day::timestamp AT TIME ZONE 'UTC') AS begins_at,
+    least(coalesce(c.ended_at, reveille_now()), (s.day + 1)::timestamp AT TIME ZONE 'UTC') AS ends_at
+FROM containers c CROSS JOIN LATERAL (
+    SELECT l.day, l.segment, l.task_type, l.seconds, l.cost_usd FROM cost_ledger l WHERE l.container_id = c.id
+    UNION ALL
+    SELECT n.day, n.segment, n.task_type, sum(n.seconds), sum(n.cost_usd)
+    FROM container_segments(c.id) n WHERE c.state NOT IN ('stopped', 'failed') GROUP BY n.day, n.segment, n.task_type
+) s;
+
 CREATE VIEW container_costs AS
 SELECT c.id, c.name, c.pool, c.provider, c.state, c.price_usd_per_hour, c.creating_at AS billed_from,
     coalesce(c.ended_at, reveille_now()) AS billed_to,
-    greatest(extract(epoch FROM coalesce(c.ended_at, reveille_now()) - c.creating_at), 0)::double precision AS billed_seconds,
-    greatest(extract(epoch FROM coalesce(c.ready_at, c.ended_at, reveille_now()) - c.creating_at), 0)::double precision AS boot_seconds,
-    coalesce(w.busy_seconds, 0)::double precision AS busy_seconds,
-    (c.price_usd_per_hour / 3600
-        * greatest(extract(epoch FROM coalesce(c.ended_at, reveille_now()) - c.creating_at), 0))::double precision AS cost_usd
-FROM containers c
-LEFT JOIN LATERAL (
-    SELECT sum(extract(epoch FROM q.completed_at - q.started_at)) AS busy_seconds
-    FROM processing_queue q
-    WHERE q.completed_by = c.server_id AND q.completed_at IS NOT NULL AND q.started_at >= c.intended_at
-) w ON true
-WHERE c.creating_at IS NOT NULL;
+    coalesce(sum(s.seconds), 0) AS billed_seconds,
+    coalesce(sum(s.seconds) FILTER (WHERE s.segment = 'boot'), 0) AS boot_seconds,
+    coalesce(sum(s.seconds) FILTER (WHERE s.segment = 'busy'), 0) AS busy_seconds,
+    coalesce(sum(s.seconds) FILTER (WHERE s.segment = 'idle'), 0) AS idle_seconds,
+    coalesce(sum(s.cost_usd), 0) AS cost_usd
+FROM containers c LEFT JOIN cost_segments s ON s.container_id = c.id
+WHERE c.creating_at IS NOT NULL GROUP BY c.id;

@@ -99,7 +99,7 @@ SELECT role_name, privileges, 'TABLE', unnest(string_to_array(tables, ' ')) FROM
 
     -- Notices deaths, lets due and stranded tasks go on.
     ('reveille_monitor', 'SELECT', 'processing_queue task_dependencies task_types pools task_attempts processing_progress processing_servers '
-        'containers untraced_attempts reveille_migrations'),
+        'containers cost_ledger cost_segments untraced_attempts reveille_migrations'),
     ('reveille_monitor', 'UPDATE (attempt), DELETE', 'untraced_attempts'),  -- a lock on a row needs the right to update it
     ('reveille_monitor', 'UPDATE (status, cancelled_by_task_id, failure_reason, last_error)', 'processing_queue'),
     ('reveille_monitor', 'UPDATE (satisfied_at)', 'task_dependencies'),
@@ -108,7 +108,7 @@ SELECT role_name, privileges, 'TABLE', unnest(string_to_array(tables, ' ')) FROM
 
     -- Moves containers; of the queue it sees what waits, never what a task says.
     ('reveille_autoscaler', 'SELECT', 'task_types pools processing_servers containers scaling_decisions leaders container_costs '
-        'provider_prices reveille_migrations'),
+        'cost_ledger cost_segments provider_prices reveille_migrations'),
     ('reveille_autoscaler', 'INSERT, UPDATE, DELETE', 'provider_prices'),
     ('reveille_autoscaler', 'SELECT (id, document_id, task_type, pool, priority, status, attempt, created_at, claimable_at, started_at, '
         'completed_at, next_retry_at, lock_expires_at, processing_duration_seconds, locked_by, completed_by, traceparent, tracestate, '
@@ -121,7 +121,7 @@ SELECT role_name, privileges, 'TABLE', unnest(string_to_array(tables, ' ')) FROM
     ('reveille_gateway', 'SELECT', 'processing_queue task_dependencies task_types pools task_attempts processing_progress processing_servers '
         'documents analysis_templates visual_analysis_results slide_feedback extraction_results template_analysis_results '
         'specialized_analysis_results document_results queue_depth containers scaling_decisions leaders container_costs '
-        'provider_prices reveille_migrations'),
+        'cost_ledger cost_segments provider_prices reveille_migrations'),
     ('reveille_gateway', 'INSERT (document_id, task_type, priority, file_path, company_id, processing_options, depends_on, dedupe_key, '
         'next_retry_at, max_retries, traceparent, tracestate), UPDATE (status, last_error, lease_token, locked_by, locked_at, '
         'lock_expires_at, claimable_at, attempt, process_traceparent)', 'processing_queue'),
@@ -137,7 +137,7 @@ SELECT role_name, privileges, 'TABLE', unnest(string_to_array(tables, ' ')) FROM
     ('reveille_readonly', 'SELECT', 'processing_queue task_dependencies task_types pools task_attempts processing_progress processing_servers '
         'analysis_templates visual_analysis_results slide_feedback extraction_results template_analysis_results '
         'specialized_analysis_results document_results queue_depth containers scaling_decisions leaders container_costs '
-        'provider_prices untraced_attempts reveille_migrations'),
+        'cost_ledger cost_segments provider_prices untraced_attempts reveille_migrations'),
     ('reveille_readonly', 'SELECT (id, filename, media_type, sha256, size_bytes, company_id, created_at)', 'documents')
 ) AS granted (role_name, privileges, tables);
 
@@ -152,8 +152,9 @@ SELECT role_name, 'EXECUTE', 'FUNCTION', unnest(string_to_array(functions, ' '))
     ('reveille_backend', 'retry_failed_task'),
     -- an external server, by SQL, is a worker
     ('reveille_worker', 'get_next_processing_task update_task_progress complete_task retry_failed_task cleanup_expired_locks reveille_recover_tasks'),
-    ('reveille_monitor', 'reveille_recover_tasks'),
-    ('reveille_gateway', 'get_next_processing_task update_task_progress complete_task retry_failed_task')
+    ('reveille_monitor', 'reveille_recover_tasks container_segments'),
+    ('reveille_autoscaler', 'container_segments'), ('reveille_readonly', 'container_segments'),
+    ('reveille_gateway', 'get_next_processing_task update_task_progress complete_task retry_failed_task container_segments')
 ) AS granted (role_name, functions);
 
 DO $$

@@ -2,6 +2,7 @@
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
+from reveille.costs import ALWAYS_ON_USD_PER_MONTH
 from reveille.settings import Settings
 
 
@@ -24,7 +25,7 @@ class GatewaySettings(Settings):
     requests_burst_max: PositiveInt = 1000
     jaeger_url: str | None = Field(None, description="base URL of a trace viewer, for links")
     always_on_usd_per_month: PositiveFloat = Field(
-        800.0, description="the always-on server that costs are compared with"
+        ALWAYS_ON_USD_PER_MONTH, description="the always-on server that costs are compared with"
     )
     budget_soft_usd: PositiveFloat | None = Field(None, description="the autoscaler's, to be shown")
     budget_hard_usd: PositiveFloat | None = Field(None, description="the autoscaler's, to be shown")

@@ -1,8 +1,7 @@
-"""What the containers of a month cost, per pool and per document, against a server that is always
-on.
+"""What the containers of a month cost, per pool, task type and day, against a server that is always
+on; and what a document has cost.
 """
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -10,8 +9,9 @@ from pydantic import Field
 from queue_gateway.desk import Desk
 from queue_gateway.refusal import Refusal
 from queue_gateway.route import Call, Route
-from queue_gateway.shapes import Body, Params
-from reveille.costs import Costs, costs_between
+from queue_gateway.shapes import Body, ById, Params
+from reveille import costs
+from reveille.costs import Costs, DocumentCosts, parse_month
 
 
 class CostsWanted(Params):
@@ -27,23 +27,18 @@ async def show(call: Call[CostsWanted, Body]) -> Costs:
 
 async def costs_of_month(desk: Desk, month: str | None = None) -> Costs:
     """Raises Refusal 422 for a month that does not exist."""
-    span = await desk.store.row("month_span", _begin(month))
-    assert span is not None  # noqa: S101 - one row always
-    begins_at, ends_at = span["begins_at"], max(span["begins_at"], span["ends_at"])
-    always_on = desk.settings.always_on_usd_per_month
-    share = (ends_at - begins_at).total_seconds() / span["month_seconds"]
-    return await desk.store.ask(
-        lambda pool: costs_between(pool, begins_at, ends_at, always_on * share)
-    )
-
-
-def _begin(month: str | None) -> datetime | None:
-    if month is None:
-        return None
     try:
-        return datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
+        begins_at = None if month is None else parse_month(month)
     except ValueError:
         raise Refusal(422, f"{month} is not a month.") from None
+    always_on = desk.settings.always_on_usd_per_month
+    return await desk.store.ask(lambda pool: costs.costs_of_month(pool, begins_at, always_on))
+
+
+async def show_document(call: Call[ById, Body]) -> DocumentCosts:
+    """Its tasks' shares of their containers; of a document without tasks, nothing."""
+    document_id = call.params.id
+    return await call.desk.store.ask(lambda pool: costs.costs_of_document(pool, document_id))
 
 
 ROUTES: tuple[Route[Any, Any], ...] = (
@@ -51,11 +46,22 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         method="GET",
         path="/api/costs",
         tag="costs",
-        summary="What a month's containers cost, per pool and document, against an always-on server",
+        summary="What a month's containers cost by pool, task type and day, and an always-on server",
         scope="read",
         handler=show,
         params=CostsWanted,
         body=Body,
         answer=Costs,
+    ),
+    Route(
+        method="GET",
+        path="/api/documents/{id}/costs",
+        tag="costs",
+        summary="What a document's tasks cost: their shares of their containers' busy time",
+        scope="read",
+        handler=show_document,
+        params=ById,
+        body=Body,
+        answer=DocumentCosts,
     ),
 )

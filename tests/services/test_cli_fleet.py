@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from reveille.cli.app import app
+from reveille.costs import Costs, costs_of_month
 from reveille.errors import ReveilleError
 from reveille.testing import Database
 
@@ -188,3 +189,22 @@ async def test_decisions_are_listed_and_shadows_on_request(run: Run, database: D
     both = await said(run, "decisions", "--shadow", "--pool", "text")
     assert [(d["policy"], d["shadow"]) for d in both] == [("threshold", True), ("marginal", False)]
     assert await said(run, "decisions", "--pool", "visual") == []
+
+
+async def test_costs_are_those_of_the_gateway_for_any_month_and_document(
+    run: Run, database: Database
+) -> None:
+    """One statement behind both; a wrong month is refused in words."""
+    await add_container(database)
+    now = await database.fetchval("SELECT reveille_now()")
+    await database.set_now(now)
+    told = await said(run, "costs", "--always-on", "100")
+    behind = await costs_of_month(database.pool, None, 100)
+    assert Costs.model_validate(told) == behind
+    assert told["pools"][0]["containers"] == 1
+    assert (await said(run, "costs", "--month", "2020-01"))["cost_usd"] == 0
+    assert (await said(run, "costs", "--document", "7"))["tasks"] == []
+    table = await run("costs")
+    assert "the always-on server costs" in table.output
+    wrong = await run("costs", "--month", "13")
+    assert "'13' is not a month; write 2026-01" in str(wrong.exception)

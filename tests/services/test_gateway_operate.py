@@ -201,7 +201,33 @@ async def test_costs_of_a_month_add_up_to_the_containers_seconds(
     assert february["cost_per_document_usd"] is None
     pool = next(pool for pool in january["pools"] if pool["pool"] == "visual")
     assert pool["billed_seconds"] == pytest.approx(1800)
-    assert pool["boot_seconds"] == pytest.approx(180)
+    assert pool["boot_seconds"] == pytest.approx(360)
+    assert len(january["days"]) == 31
+    assert january["days"][-1]["idle_usd"] == pytest.approx(0.4)
+
+
+async def test_costs_of_a_document_are_its_tasks_shares(
+    gateway: RunningGateway, database: Database
+) -> None:
+    """Half an hour of an hour's dollar; a document that ran nowhere of ours has cost nothing."""
+    await add_container(database)
+    task_id = await database.fetchval(
+        "INSERT INTO processing_queue (document_id, task_type) VALUES (1, 'visual_analysis') "
+        "RETURNING id"
+    )
+    await database.execute("UPDATE processing_queue SET status = 'completed'")
+    await database.execute(
+        "UPDATE processing_queue SET completed_by = 's', completed_at = reveille_now(), "
+        "started_at = reveille_now() - interval '30 min'"
+    )
+    found = await gateway.get("/api/documents/1/costs")
+    other = await gateway.get("/api/documents/2/costs")
+
+    assert found["cost_usd"] == pytest.approx(0.5)
+    (task,) = found["tasks"]
+    assert (task["task_id"], task["task_type"]) == (task_id, "visual_analysis")
+    assert task["busy_seconds"] == pytest.approx(1800)
+    assert (other["tasks"], other["cost_usd"]) == ([], 0)
 
 
 async def test_report_of_an_empty_database_says_no_data(gateway: RunningGateway) -> None:

@@ -9,8 +9,11 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from autoscaler.providers.launch import identity_of
 from model_stub.server import Stub
+from reveille.costs import costs_of_document, costs_of_month
 from reveille.testing import Database, eventually
 
 QUICK = {
@@ -108,3 +111,42 @@ async def test_workers_outlive_an_autoscaler_that_is_killed_and_are_found_again(
     finally:
         if identity_of(pid) is not None:
             os.kill(pid, signal.SIGKILL)
+
+
+async def test_burst_is_finished_by_workers_from_zero_and_the_ledger_adds_up(
+    database: Database, processes: Any, deck: bytes, tmp_path: Path
+) -> None:
+    """Real workers of both pools rise, finish a burst, go away; every second they ran is in the
+    ledger once, as boot, busy or idle, and every busy second is some task's.
+    """
+    settings = {**QUICK, "run_dir": tmp_path / "run", "scale_down_delay_seconds": 1}
+    processes.start("heartbeat_monitor")
+    processes.start("autoscaler", **settings)
+    kinds = ["startup_name_extraction", "deck_date_extraction", "slide_feedback"] * 3
+    tasks = [await add_task(database, deck, kind) for kind in kinds]
+    done = "SELECT count(*) FROM processing_queue WHERE status = 'completed'"
+    await until(database, done, len(tasks), within_seconds=90)
+    gone = "SELECT bool_and(state = 'stopped') FROM containers"
+    await until(database, gone, True, within_seconds=60)
+
+    pools = await database.fetch("SELECT DISTINCT pool FROM containers ORDER BY pool")
+    assert [row["pool"] for row in pools] == ["text", "visual"]
+    for row in await database.fetch(
+        "SELECT c.name, extract(epoch FROM c.ended_at - c.creating_at)::float8 AS life, "
+        "c.price_usd_per_hour::float8 AS price, k.* "
+        "FROM containers c JOIN container_costs k ON k.id = c.id"
+    ):
+        parts = row["boot_seconds"] + row["busy_seconds"] + row["idle_seconds"]
+        assert parts == pytest.approx(row["life"], abs=1e-3), row
+        assert row["cost_usd"] == pytest.approx(row["life"] * row["price"] / 3600)
+        assert row["busy_seconds"] > 0, row
+
+    month = await costs_of_month(database.pool, None, 800)
+    spent = sum(pool.cost_usd for pool in month.pools)
+    assert spent == month.cost_usd == pytest.approx(sum(day.cost_usd for day in month.days))
+    overhead = sum(pool.boot_usd + pool.idle_usd for pool in month.pools)
+    documents = await database.fetch("SELECT DISTINCT document_id AS id FROM processing_queue")
+    costs = [await costs_of_document(database.pool, row["id"]) for row in documents]
+    assert sorted(task.task_id for cost in costs for task in cost.tasks) == sorted(tasks)
+    assert overhead + sum(cost.cost_usd for cost in costs) == pytest.approx(spent)
+    assert overhead + sum(kind.cost_usd for kind in month.task_types) == pytest.approx(spent)

@@ -16,14 +16,13 @@ async def costs_page(desk: Desk, request: web.Request, visitor: Visitor) -> web.
     """The ledger, with the days as a chart."""
     wanted = asked(CostsWanted, request)
     costs = await costs_of_month(desk, wanted.month)
-    days = await desk.store.rows("spend_by_day", costs.begins_at, costs.ends_at)
     month = costs.begins_at.date()
     return page(
         "costs.html",
         visitor=visitor,
         costs=costs,
-        days=days,
-        by_day=chart([row["cost_usd"] for row in days]),
+        days=costs.days,
+        by_day=chart([day.cost_usd for day in costs.days]),
         before=f"{month - timedelta(days=1):%Y-%m}",
         cap_usd=desk.settings.budget_hard_usd or desk.settings.budget_soft_usd,
     )

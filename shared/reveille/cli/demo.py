@@ -13,11 +13,11 @@ from typing import Annotated
 import typer
 from rich.rule import Rule
 
-from reveille.cli.inspect import ALWAYS_ON_USD_PER_MONTH
 from reveille.cli.live import follow_document
 from reveille.cli.operate import enqueue, store_document
 from reveille.cli.results import show_cost, show_results
 from reveille.cli.session import console
+from reveille.costs import ALWAYS_ON_USD_PER_MONTH
 from reveille.database import connect
 from reveille.errors import ReveilleError
 from reveille.otlp_sink import OtlpSink

@@ -1,20 +1,35 @@
 """Commands that look: tasks, task, servers, costs, report, doctor, healthcheck."""
 
-import json
 import os
 import urllib.error
 import urllib.request
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from reveille.cli.doctor import examine
 from reveille.cli.session import console, rows_of, show, with_database
+from reveille.costs import (
+    ALWAYS_ON_USD_PER_MONTH,
+    Costs,
+    costs_of_document,
+    costs_of_month,
+    parse_month,
+)
+from reveille.errors import ConfigurationError
 from reveille.report import REPORT_DAYS, report_of
 
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
-ALWAYS_ON_USD_PER_MONTH = 800.0  # what the server that Reveille replaces costs
+AlwaysOn = Annotated[
+    float,
+    typer.Option(
+        "--always-on",
+        envvar="REVEILLE_ALWAYS_ON_USD_PER_MONTH",
+        min=0.01,
+        help="What the always-on server to compare with costs a month.",
+    ),
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -124,45 +139,73 @@ def servers(as_json: Json = False) -> None:
     show(rows, as_json=as_json, title="servers", columns=columns, one_line=True)
 
 
-def costs(as_json: Json = False) -> None:
-    """This month's spending per pool, against the always-on server for the same time."""
-    rows = rows_of(
-        "SELECT pool, count(*)::int AS containers, sum(billed_seconds) / 3600 AS hours, "
-        "sum(boot_seconds) / 3600 AS boot_hours, sum(busy_seconds) / 3600 AS busy_hours, sum(cost_usd) AS cost_usd "
-        "FROM container_costs WHERE billed_from >= date_trunc('month', reveille_now()) GROUP BY pool ORDER BY pool"
-    )
-    totals = rows_of(
-        "SELECT (SELECT count(DISTINCT document_id) FROM processing_queue_all WHERE status = 'completed' "
-        "AND completed_at >= date_trunc('month', reveille_now()))::int AS documents, "
-        "extract(epoch FROM reveille_now() - date_trunc('month', reveille_now()))::float8 / 86400 AS days"
-    )[0]
-    spent = sum(float(row["cost_usd"]) for row in rows)
-    summary: dict[str, Any] = {
-        "cost_usd": spent,
-        "documents": totals["documents"],
-        "cost_per_document_usd": spent / totals["documents"] if totals["documents"] else None,
-        "always_on_usd_same_time": ALWAYS_ON_USD_PER_MONTH * totals["days"] / 30.44,
-    }
-    if as_json:
-        typer.echo(
-            json.dumps({"pools": [{k: _number(v) for k, v in r.items()} for r in rows], **summary})
-        )
+def costs(
+    month: Annotated[str | None, typer.Option(help="Such as 2026-01; unset: this one.")] = None,
+    document: Annotated[int | None, typer.Option(help="Only this document's tasks.")] = None,
+    always_on: AlwaysOn = ALWAYS_ON_USD_PER_MONTH,
+    as_json: Json = False,
+) -> None:
+    """A month's spending by pool and task type, against the always-on server for the same time."""
+    if document is not None:
+        _costs_of_document(document, as_json)
         return
-    show(rows, as_json=False, title="costs this month", empty="no container ran")
-    each = summary["cost_per_document_usd"]
+    try:
+        begins_at = None if month is None else parse_month(month)
+    except ValueError:
+        raise ConfigurationError(f"{month!r} is not a month; write 2026-01") from None
+    found = with_database(lambda connection: costs_of_month(connection, begins_at, always_on))
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+        return
+    _show_costs(found)
+
+
+def _show_costs(found: Costs) -> None:
+    pools = [
+        {
+            "pool": pool.pool,
+            "containers": pool.containers,
+            "hours": pool.billed_seconds / 3600,
+            "cost_usd": pool.cost_usd,
+            "busy_usd": pool.busy_usd,
+            "boot_usd": pool.boot_usd,
+            "idle_usd": pool.idle_usd,
+        }
+        for pool in found.pools
+        if pool.containers
+    ]
+    show(pools, as_json=False, title=f"costs of {found.begins_at:%Y-%m}", empty="no container ran")
+    if found.task_types:
+        console.print()
+        types = [kind.model_dump() for kind in found.task_types]
+        show(types, as_json=False, title="of which busy with")
+    each = found.cost_per_document_usd
+    saved = found.saved_percent
     console.print(
-        f"${spent:.4f} for {totals['documents']} documents"
+        f"${found.cost_usd:.4f} for {found.documents} documents"
         + (f", ${each:.4f} each" if each is not None else "")
-        + f"; the always-on server would have cost ${summary['always_on_usd_same_time']:.2f} by now"
+        + f"; the always-on server costs ${found.always_on_usd:.2f} in the same time"
+        + (f" ({saved:.1f} % saved)" if saved is not None else "")
     )
+
+
+def _costs_of_document(document_id: int, as_json: bool) -> None:
+    found = with_database(lambda connection: costs_of_document(connection, document_id))
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+        return
+    rows = [task.model_dump() for task in found.tasks]
+    show(rows, as_json=False, title=f"costs of document {document_id}", empty="no container ran")
+    console.print(f"${found.cost_usd:.4f}; boot and idle time belong to no document")
 
 
 def report(
     days: Annotated[int, typer.Option(min=1, max=366, help="The last so many days.")] = REPORT_DAYS,
+    always_on: AlwaysOn = ALWAYS_ON_USD_PER_MONTH,
     as_json: Json = False,
 ) -> None:
     """The success metrics: target, measured value, verdict."""
-    found = with_database(lambda connection: report_of(connection, days, ALWAYS_ON_USD_PER_MONTH))
+    found = with_database(lambda connection: report_of(connection, days, always_on))
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
         return
@@ -179,10 +222,6 @@ def report(
     show(rows, as_json=False, title=f"success metrics, the last {days} days")
     since = found.records_from
     console.print(f"on record since {since:%Y-%m-%d %H:%M} UTC" if since else "nothing on record")
-
-
-def _number(value: Any) -> Any:
-    return value if isinstance(value, str | int) else float(value)
 
 
 def doctor(as_json: Json = False) -> None:
