@@ -19,6 +19,7 @@ DAY_SECONDS = 86_400
 MONTH_DAYS = 365.25 / 12
 REPORT_DAYS = 30
 AVAILABILITY_PERCENT_MIN = 99.5
+SAVED_PERCENT_MIN = 90
 
 
 class Metric(BaseModel):
@@ -57,7 +58,7 @@ class Report(BaseModel):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What the rows say about a period. `covered` is false while the records do not reach back to
-    its beginning.
+    its beginning, `days` how far they do, `always_on_usd` what the other server costs in all of it.
     """
 
     tasks: dict[str, Any]
@@ -66,6 +67,7 @@ class Facts:
     costs: Costs
     days: float
     covered: bool
+    always_on_usd: float
 
 
 async def report_of(
@@ -75,16 +77,17 @@ async def report_of(
     span = await _row(database, "report_span", days)
     begins_at, ends_at, records_from = span["begins_at"], span["ends_at"], span["records_from"]
     recorded = (ends_at - (records_from or ends_at)).total_seconds() / DAY_SECONDS
-    always_on = always_on_usd_per_month * recorded / MONTH_DAYS
+    always_on_a_day = always_on_usd_per_month / MONTH_DAYS
     facts = Facts(
         tasks=await _row(database, "report_tasks", begins_at, ends_at),
         containers=await _row(database, "report_containers", begins_at, ends_at),
         availability=await _row(
             database, "report_availability", begins_at, ends_at, GAP_SECONDS_MAX
         ),
-        costs=await costs_between(database, begins_at, ends_at, always_on),
+        costs=await costs_between(database, begins_at, ends_at, always_on_a_day * recorded),
         days=recorded,
         covered=records_from is not None and records_from <= begins_at,
+        always_on_usd=always_on_a_day * days,
     )
     return Report(
         begins_at=begins_at, ends_at=ends_at, records_from=records_from, metrics=judge(facts)
@@ -146,7 +149,7 @@ def _of_availability(said: dict[str, Any]) -> Metric:
     if observed >= BEAT_SECONDS:
         measured = 100 * (said["well_seconds"] or 0) / observed
         each = (f"{part} {100 * up / observed:.4g} %" for part, up in sorted(said["parts"].items()))
-        basis = f"{observed / DAY_SECONDS:.1f} days, noted each minute: {', '.join(each)}"
+        basis = f"{_time(observed)}, noted each minute: {', '.join(each)}"
     metric = _at_least(
         "availability", "Availability", measured, AVAILABILITY_PERCENT_MIN, "%", basis
     )
@@ -160,7 +163,7 @@ def _of_availability(said: dict[str, Any]) -> Metric:
 def _of_money(facts: Facts) -> list[Metric]:
     costs = facts.costs
     billed = any(pool.containers for pool in costs.pools)
-    basis = f"{facts.days:.1f} days on record" if billed else "no container was billed"
+    basis = f"{_time(facts.days * DAY_SECONDS)} on record" if billed else "no container was billed"
     month = _at_most(
         "cost_per_month",
         "Cost of the period",
@@ -181,11 +184,11 @@ def _of_money(facts: Facts) -> list[Metric]:
         "savings",
         "Saved against the always-on server",
         costs.saved_percent if billed else None,
-        90,
+        SAVED_PERCENT_MIN,
         "%",
         basis,
     )
-    return [_unless_early(month, facts), document, _unless_early(saved, facts)]
+    return [_unless_early(month, facts), document, _savings_unless_early(saved, facts)]
 
 
 def _unless_early(metric: Metric, facts: Facts) -> Metric:
@@ -194,6 +197,24 @@ def _unless_early(metric: Metric, facts: Facts) -> Metric:
     """
     early = metric.verdict == "met" and not facts.covered
     return metric.model_copy(update={"verdict": "too early"}) if early else metric
+
+
+def _savings_unless_early(metric: Metric, facts: Facts) -> Metric:
+    """A share of a first hour says nothing about a month, met or missed, unless what was spent by
+    now is too much for the whole period.
+    """
+    may_cost_usd = facts.always_on_usd * (1 - SAVED_PERCENT_MIN / 100)
+    early = not facts.covered and metric.measured is not None
+    open_yet = early and facts.costs.cost_usd <= may_cost_usd
+    return metric.model_copy(update={"verdict": "too early"}) if open_yet else metric
+
+
+def _time(seconds: float) -> str:
+    """How long there are records, for people."""
+    for unit, length in (("days", DAY_SECONDS), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
 
 
 def _at_most(
