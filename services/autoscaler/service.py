@@ -23,6 +23,7 @@ from autoscaler.outlook import Outlook
 from autoscaler.provider import Provider
 from autoscaler.providers import open_provider
 from autoscaler.spending import SpendingGauges
+from autoscaler.starts import show_pools
 from reveille.channels import Channel
 from reveille.database import DATABASE_ERRORS
 from reveille.errors import ConfigurationError
@@ -78,6 +79,7 @@ class Autoscaler(Service):
         self.outlook = Outlook(self.ledger, refresh_seconds=settings.experience_seconds_max)
         self.decisions = Decisions(settings, self.scaling, self.ledger, self.catalogue)
         budget = next(iter(self.scaling.values())).budget  # one for all pools
+        show_pools(self.telemetry.metrics, self.scaling)
         self._gauges = SpendingGauges(self.telemetry.metrics, budget)
         for channel in (Channel.TASK_READY, Channel.SERVER_CHANGED, Channel.SCALING_CHANGED):
             self.notifier.on(channel, self._on_news)

@@ -2,11 +2,23 @@
 task that waited for it.
 """
 
+from collections.abc import Iterable
+
 from autoscaler.ledger import Ledger, Row
 from reveille.cold_start import ColdStart, trace_cold_start
+from reveille.metrics import Metrics, show_as_zero
 from reveille.semconv import LABEL_OUTCOME, LABEL_PHASE, LABEL_POOL
 from reveille.telemetry import Telemetry
 from reveille.trace_context import creation_of
+
+
+def show_pools(metrics: Metrics, pools: Iterable[str]) -> None:
+    """What is counted here begins at zero, by pool."""
+    for pool in pools:
+        show_as_zero(metrics.container_stops_failed, labels={LABEL_POOL: pool})
+        for outcome in ("ready", "failed"):
+            labels = {LABEL_POOL: pool, LABEL_OUTCOME: outcome}
+            show_as_zero(metrics.container_starts, labels=labels)
 
 
 async def report_start(

@@ -16,6 +16,7 @@ from reveille.backfill import ended_attempt_of, write_ended_attempt
 from reveille.channels import Channel
 from reveille.database import DATABASE_ERRORS
 from reveille.lifecycle import Service
+from reveille.metrics import show_as_zero
 from reveille.semconv import LABEL_STATUS
 from reveille.telemetry import Telemetry
 from reveille.tracing import sweep_span
@@ -47,6 +48,8 @@ class HeartbeatMonitor(Service):
         """Listeners and gauges."""
         self.ledger = Ledger(self.pool, self.monitor_settings)
         self.archive = Archive(self.pool, self.monitor_settings, self.stopping)
+        for fate in ("queued", "failed"):
+            show_as_zero(self.telemetry.metrics.tasks_recovered, labels={LABEL_STATUS: fate})
         gauges = Gauges(self.telemetry.metrics, self.ledger)
         self.application.middlewares.append(refresh_on_scrape(gauges))
         notifier = self.notifier

@@ -13,7 +13,7 @@ import yaml
 from opentelemetry.metrics import Counter, Histogram
 from opentelemetry.sdk.resources import Resource
 
-from reveille.metrics import Sample
+from reveille.metrics import WORKERS, Sample
 from reveille.telemetry import Telemetry
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +99,18 @@ def test_expression_names_only_metrics_that_exist(
     for name in re.findall(r"(?<![\w:])(?:\w+:)?reveille_[\w:]+", expression):
         known = name in recorded or re.sub(r"_(bucket|sum|count)$", "", name) in exposed
         assert known, f"{where} uses {name}"
+
+
+@pytest.mark.parametrize(("where", "expression"), list(_expressions()))
+def test_what_workers_count_is_not_asked_for_as_growth_between_scrapes(
+    where: str, expression: str
+) -> None:
+    """Of a worker that lives for three tasks, rate() and increase() never see the first (rules/reveille.yaml)."""
+    telemetry = _telemetry()
+    counted = [e.name for e in telemetry.metrics.catalogue if e.by == WORKERS and e.kind != "gauge"]
+    telemetry.shutdown()
+    for name in re.findall(r"(?:rate|increase|delta)\((\w+)", expression):
+        assert not name.startswith(tuple(counted)), where
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])

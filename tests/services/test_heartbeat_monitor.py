@@ -371,6 +371,24 @@ async def test_metrics_show_the_rows_when_scraped(database: Database, monitor: W
     assert 'reveille_servers{pool="text",status="active"} 1.0' in text
 
 
+async def test_metrics_of_an_idle_system_are_zero_and_not_absent(
+    database: Database, monitor: Watched
+) -> None:
+    """That nothing waits is a measurement; a dashboard without data looks broken."""
+    from heartbeat_monitor.gauges import Gauges
+
+    await Gauges(monitor.telemetry.metrics, monitor.ledger).refresh()
+    text = monitor.telemetry.metrics_text().decode()
+    for line in (
+        'reveille_queue_depth{pool="visual",priority="1",task_type="visual_analysis"} 0.0',
+        'reveille_queue_oldest_seconds{pool="text",priority="1",task_type="template_analysis"} 0.0',
+        'reveille_servers{pool="visual",status="active"} 0.0',
+        'reveille_containers{pool="text",state="ready"} 0.0',
+        'reveille_tasks_recovered_total{status="queued"} 0.0',
+    ):
+        assert line in text
+
+
 async def test_metrics_show_how_the_database_bears_it(database: Database, monitor: Watched) -> None:
     """A transaction left open is seen on the dashboard before the queue gets slow."""
     from heartbeat_monitor.gauges import Gauges

@@ -158,6 +158,26 @@ def _filled(expression: str) -> str:
     return expression.replace("$pool", ".*")
 
 
+def _expression(board: str, title: str) -> str:
+    (found,) = (expression for where, expression in _panels() if where == f"{board}: {title}")
+    return found
+
+
+async def test_what_a_worker_counted_before_its_first_scrape_is_on_the_panels(
+    prometheus: Prometheus,
+) -> None:
+    """The first tasks of a worker that has just started are those that waited for it."""
+    total, shown, growth = [
+        float((await prometheus.query(expression))[0]["value"][1])
+        for expression in (
+            'sum(reveille_tasks_settled_total{outcome="done"})',
+            _expression("queue", "Completed"),
+            'sum(increase(reveille_tasks_settled_total{outcome="done"}[1h]))',
+        )
+    ]
+    assert growth < total <= shown
+
+
 async def test_every_panel_shows_data_and_every_rule_evaluates(prometheus: Prometheus) -> None:
     """A panel that parses but selects a label that nobody exports stays empty for ever."""
     empty = [where for where, expression in _panels() if not await prometheus.query(expression)]

@@ -1,2 +1,3 @@
--- Registered servers; one that serves no pool by name is counted under its type.
-SELECT coalesce(pool, server_type) AS pool, status, count(*) AS servers FROM processing_servers GROUP BY 1, 2
+-- Registered servers; one that serves no pool by name is counted under its type. A pool without any has 0 that are active.
+SELECT coalesce(s.pool, s.server_type, p.name) AS pool, coalesce(s.status, 'active') AS status, count(s.id) AS servers
+FROM pools p FULL JOIN processing_servers s ON s.pool = p.name GROUP BY 1, 2

@@ -10,7 +10,9 @@ from reveille.channels import Channel
 from reveille.database import DATABASE_ERRORS
 from reveille.documents import Documents
 from reveille.lifecycle import Service
+from reveille.metrics import show_as_zero
 from reveille.model import ModelCall, ModelClient
+from reveille.semconv import LABEL_POOL
 from reveille.settings import DocumentSettings, WorkerSettings, load
 from reveille.store import Registration, Store
 from reveille.task import Pool
@@ -129,7 +131,11 @@ class WorkerService(Service):
         self.membership = Membership(self)
         self._listen()
         self.application.add_routes(direct_routes(self))
-        follow_gpus(self.telemetry.metrics)
+        metrics = self.telemetry.metrics
+        show_as_zero(
+            metrics.wakeup_rescues, metrics.lease_lost, labels={LABEL_POOL: self.task_pool}
+        )
+        follow_gpus(metrics)
 
     def _listen(self) -> None:
         self.notifier.on(Channel.TASK_READY, self.turns.on_ready)
