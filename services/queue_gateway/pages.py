@@ -36,7 +36,10 @@ def templates() -> Environment:
 
 
 def page(template: str, status: int = 200, **values: Any) -> web.Response:
-    """Render a template to a response. `visitor`: who looks; without one the page has no forms."""
-    values.setdefault("visitor", None)
+    """Render a template to a response. `visitor`: who looks, and when; without one the page has no
+    forms and no times.
+    """
+    visitor = values.setdefault("visitor", None)
+    values["now"] = visitor.now if visitor else None
     html = templates().get_template(template).render(**values)
     return web.Response(text=html, status=status, content_type="text/html", headers=HEADERS)

@@ -8,7 +8,8 @@ What a form did is told once, at the top of the next page, by way of a cookie as
 
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from hashlib import sha256
 from secrets import token_urlsafe
 from typing import Literal
@@ -41,7 +42,9 @@ class Said:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visitor:
-    """Who looks at a page. `here` is the page's address, to which its forms lead back."""
+    """Who looks at a page, and when by the database's clock. `here` is the page's address, to which
+    its forms lead back.
+    """
 
     scopes: frozenset[Scope]
     logged_in: bool
@@ -49,6 +52,7 @@ class Visitor:
     here: str
     path: str
     said: Said | None
+    now: datetime | None = None
 
     def may(self, scope: Scope) -> bool:
         """Whether to offer what needs that scope."""
@@ -58,14 +62,16 @@ class Visitor:
 Page = Callable[[Desk, web.Request, Visitor], Awaitable[web.StreamResponse]]
 
 
-def guarded(desk: Desk, show: Page) -> Handler:
-    """A page for those who may read; others are led to the login."""
+def guarded(desk: Desk, show: Page, *, timed: bool = True) -> Handler:
+    """A page for those who may read; others are led to the login. `timed`: it shows times."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         seal = request.cookies.get(SEAL_COOKIE) or token_urlsafe(24)
         visitor = _visitor(desk, request, seal)
         try:
             desk.access.admit(request, "read")
+            if timed:
+                visitor = replace(visitor, now=await desk.store.value("now"))
             response = await show(desk, request, visitor)
         except Refusal as refusal:
             if refusal.status == 401:

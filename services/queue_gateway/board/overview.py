@@ -6,7 +6,9 @@ from aiohttp import web
 
 from queue_gateway.board.charts import Chart, added, chart
 from queue_gateway.board.door import Page, Visitor
+from queue_gateway.board.fleet import latest_of_each
 from queue_gateway.board.history import SPANS_SECONDS, Histories, History
+from queue_gateway.board.troubles import Situation, troubles
 from queue_gateway.containers import containers
 from queue_gateway.desk import Desk
 from queue_gateway.pages import page
@@ -14,9 +16,10 @@ from queue_gateway.pools import Pool, pools
 from queue_gateway.queue_depth import PoolDepth, depth
 from queue_gateway.servers import servers
 from queue_gateway.task_view import TaskSummary
+from reveille.wishes import ENDED
 
 LATEST_MAX = 12
-CONTAINERS_MAX = 8
+CONTAINERS_MAX = 30
 DECISIONS_MAX = 6
 # One server may be silent or gone for long; the fleet page shows those.
 LIVING = frozenset({"starting", "active", "draining"})
@@ -63,18 +66,32 @@ def overview_page(histories: Histories) -> Page:
             for pool in known
         }
         rows = await desk.store.rows("list_tasks", None, None, None, None, LATEST_MAX)
+        whole, spend = _whole(history, known), _sum(list(spends.values()))
+        cap_usd = desk.settings.budget_hard_usd or desk.settings.budget_soft_usd
+        everyone, fleet = await servers(desk), await containers(desk, limit=CONTAINERS_MAX)
+        trouble = Situation(
+            since=history.begins_at,
+            pools=known,
+            depths=queue.pools,
+            containers=latest_of_each(fleet),
+            servers=everyone,
+            failed=whole["failed"].total,
+            month_usd=spend.month_usd,
+            cap_usd=cap_usd,
+        )
         return page(
             "overview.html",
             visitor=visitor,
             history=history,
             spans=list(SPANS_SECONDS),
             queue=queue,
-            whole=_whole(history, known),
+            whole=whole,
+            troubles=troubles(trouble),
             cards=[_card(pool, now.get(pool.name), spends[pool.name], history) for pool in known],
-            spend=_sum(list(spends.values())),
-            cap_usd=desk.settings.budget_hard_usd or desk.settings.budget_soft_usd,
-            servers=[server for server in await servers(desk) if server.status in LIVING],
-            containers=await containers(desk, limit=CONTAINERS_MAX),
+            spend=spend,
+            cap_usd=cap_usd,
+            servers=[server for server in everyone if server.status in LIVING],
+            containers=[one for one in fleet if one.state not in ENDED],
             decisions=await desk.store.rows("latest_decisions", DECISIONS_MAX, None),
             tasks=[TaskSummary.model_validate(row) for row in rows],
         )

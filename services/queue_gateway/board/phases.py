@@ -6,6 +6,17 @@ from datetime import datetime
 from queue_gateway.containers import Container
 from reveille.cold_start import ColdStart
 
+# What each is called on the page, in order of time; a boot that tells nothing of itself is one phase.
+PHASES = {
+    "intended": "wanted",
+    "creating": "created",
+    "booting": "booted",
+    "waiting": "waited for a GPU",
+    "pulling": "fetched the image",
+    "starting": "started",
+    "loading": "loaded the model",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Phase:

@@ -35,7 +35,7 @@ def add_board(
 
     async def show_docs(request: web.Request) -> web.Response:  # what the API is, is no secret
         if "read" in desk.access.granted(request):
-            return await guarded(desk, docs)(request)  # type: ignore[return-value]
+            return await guarded(desk, docs, timed=False)(request)  # type: ignore[return-value]
         return page("docs.html", document=document)
 
     pages: tuple[tuple[str, Page], ...] = (
@@ -44,8 +44,6 @@ def add_board(
         (f"/tasks/{ID}", task_page),
         ("/documents", documents_page),
         (f"/documents/{ID}", document_page),
-        (f"/documents/{ID}/slides/{{number:[1-9]\\d{{0,3}}}}.png", picture(pictures)),
-        (f"/documents/{ID}/slides/{{number:[1-9]\\d{{0,3}}}}.svg", evidence(pictures)),
         ("/fleet", fleet_page),
         ("/decisions", decisions_page),
         ("/costs", costs_page),
@@ -53,6 +51,9 @@ def add_board(
     )
     for path, show in pages:
         application.router.add_get(path, guarded(desk, show))
+    for kind, draw in (("png", picture(pictures)), ("svg", evidence(pictures))):
+        path = f"/documents/{ID}/slides/{{number:[1-9]\\d{{0,3}}}}.{kind}"
+        application.router.add_get(path, guarded(desk, draw, timed=False))
     application.router.add_get("/docs", show_docs)
     application.router.add_static("/static", Path(str(files("queue_gateway") / "static")))
     add_login(application, desk)

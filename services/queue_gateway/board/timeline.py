@@ -33,7 +33,8 @@ def timeline(task: TaskDetail, now: datetime) -> list[Bar]:
     reached = task.created_at
     # What it waited for before it could be claimed: its parents, or its time.
     if not task.attempts and task.claimable_at is not None and task.claimable_at > reached:
-        spans.append(_Span("not due", "blocked", reached, task.claimable_at))
+        label = "blocked by others" if task.dependencies else "not due yet"
+        spans.append(_Span(label, "blocked", reached, task.claimable_at))
         reached = task.claimable_at
     for attempt in task.attempts:
         begin = max(attempt.started_at or attempt.ended_at, reached)

@@ -1,8 +1,11 @@
 """How values read: durations, moments, money, names. Filters of the templates; pure."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 DAY_SECONDS = 86_400
+FIGURE_CHARS_MAX = 40  # a digest is told apart by less
 PRIORITIES = {1: "normal", 2: "high", 3: "critical"}
 
 
@@ -19,6 +22,18 @@ def day(value: datetime) -> str:
 def clock(value: datetime) -> str:
     """14:03:22."""
     return f"{value:%H:%M:%S}"
+
+
+def ago(value: datetime, now: datetime) -> str:
+    """How far away a moment is, in its largest unit: just now, 12 s ago, 3 h ago, in 2 d."""
+    seconds = (now - value).total_seconds()
+    distance = abs(seconds)
+    if distance < 1:
+        return "just now"
+    units = ((DAY_SECONDS, "d"), (3600, "h"), (60, "min"), (1, "s"))
+    size_seconds, unit = next(entry for entry in units if distance >= entry[0])
+    rough = f"{int(distance // size_seconds)} {unit}"
+    return f"{rough} ago" if seconds > 0 else f"in {rough}"
 
 
 def duration(seconds: float | None) -> str:
@@ -47,12 +62,12 @@ def usd(amount: float | None) -> str:
 
 
 def count(number: float | None) -> str:
-    """12, 1,234, 56.7 k, 3.4 M; one digit after the point for small fractions."""
+    """12, 12,345, 567.8 k, 3.4 M; one digit after the point for small fractions."""
     if number is None:
         return "–"
     if abs(number) >= 999_950:
         return f"{number / 1e6:.1f} M"
-    if abs(number) >= 10_000:
+    if abs(number) >= 100_000:
         return f"{number / 1e3:.1f} k"
     return f"{number:,.0f}" if number == int(number) or number >= 100 else f"{number:.1f}"
 
@@ -78,10 +93,39 @@ def priority(number: int) -> str:
     return PRIORITIES.get(number, str(number))
 
 
+def figures(inputs: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a decision saw, as names and values for people; what it saw nothing of is left out."""
+    return [
+        (name(_title(key, inputs)), _figure(key, value))
+        for key, value in inputs.items()
+        if isinstance(value, (str, int, float)) and value != ""
+    ]
+
+
+def _title(key: str, inputs: Mapping[str, Any]) -> str:
+    """Without the unit, which the value has, unless that is another's name."""
+    short = key.removesuffix("_seconds").removesuffix("_usd")
+    return f"{short} time" if short != key and short in inputs else short
+
+
+def _figure(key: str, value: str | float) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value if len(value) <= FIGURE_CHARS_MAX else f"{value[:FIGURE_CHARS_MAX]}…"
+    if key.endswith("_seconds"):
+        return duration(value)
+    if key.endswith(("_usd", "usd_per_hour")):
+        return usd(value)
+    return count(value)
+
+
 FILTERS = {
     "moment": moment,
     "day": day,
     "clock": clock,
+    "ago": ago,
+    "figures": figures,
     "duration": duration,
     "usd": usd,
     "count": count,

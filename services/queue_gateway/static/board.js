@@ -99,6 +99,34 @@ if (events) {
 }
 document.addEventListener("visibilitychange", () => { if (!document.hidden && dirty) changed(); });
 
+// How long ago: as `ago` in words.py, by the database's clock as the page came with it
+
+const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+let ahead_ms = 0; // of the database's clock
+
+function ago(seconds) {
+  const distance = Math.abs(seconds);
+  if (distance < 1) return "just now";
+  const [size, unit] = UNITS.find(([size]) => distance >= size);
+  const rough = `${Math.floor(distance / size)} ${unit}`;
+  return seconds > 0 ? `${rough} ago` : `in ${rough}`;
+}
+
+function age() {
+  for (const small of content.querySelectorAll(".ago")) {
+    const word = ago((Date.now() - ahead_ms - Date.parse(small.parentElement.dateTime)) / 1000);
+    if (small.textContent !== word) small.textContent = word;
+  }
+}
+
+function setClock() {
+  if (content.dataset.now) ahead_ms = Date.now() - Date.parse(content.dataset.now);
+}
+
+setClock();
+content.addEventListener("refreshed", setClock);
+setInterval(() => { if (!document.hidden) age(); }, 1000);
+
 // Choosing tasks
 
 function chosen() {
