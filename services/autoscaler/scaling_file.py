@@ -35,7 +35,7 @@ from pydantic import (
 
 from autoscaler.policies import require_policy
 from reveille.errors import ConfigurationError
-from reveille.task import POOLS
+from reveille.task import COMBINED
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -205,6 +205,8 @@ class PoolScaling(BaseModel):
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "visual": {"max_replicas": 3, "scale_up_threshold": 2, "price_usd_per_hour": 0.50},
     "text": {"max_replicas": 5, "scale_up_threshold": 3, "price_usd_per_hour": 0.80},
+    # Ours: of the two the larger of each; it counts once task types are led to it.
+    COMBINED: {"max_replicas": 5, "scale_up_threshold": 2, "price_usd_per_hour": 0.80},
 }
 
 
@@ -216,7 +218,7 @@ def read_scaling(
     """
     source = "the defaults" if path is None else str(path)
     document = {} if path is None else _load(path)
-    known = [f"{pool}{BLOCK_SUFFIX}" for pool in POOLS]
+    known = [f"{pool}{BLOCK_SUFFIX}" for pool in DEFAULTS]
     for key in document:
         if key not in (*known, "budget"):
             raise ConfigurationError(
@@ -232,7 +234,7 @@ def read_scaling(
             f"{pool}{BLOCK_SUFFIX}",
             {**DEFAULTS[pool], **_block(document, source, f"{pool}{BLOCK_SUFFIX}"), **given},
         ).model_copy(update={"budget": budget})
-        for pool in POOLS
+        for pool in DEFAULTS
     }
 
 

@@ -9,8 +9,9 @@ from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any, Literal
 
-Pool = Literal["visual", "text"]
+Pool = Literal["visual", "text", "combined"]
 POOLS: tuple[Pool, ...] = ("visual", "text")
+COMBINED: Pool = "combined"  # serves the task types of both where they are led to it: routing.py
 
 
 class TaskStatus(StrEnum):

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from combined_worker.service import HANDLERS as COMBINED_HANDLERS
 from reveille.task_types import TASK_TYPES
 from reveille.task_types.template_analysis import Template, default_template
 from text_worker.handlers import HANDLERS as TEXT_HANDLERS
@@ -33,6 +34,12 @@ def test_pool_has_the_contracts_task_types_and_a_handler_for_each(pool: str) -> 
     specs = [task_type.name for task_type in TASK_TYPES if task_type.pool == pool]
     assert len(specs) == len(set(specs))
     assert set(specs) == CONTRACT[pool] == set(HANDLERS[pool])
+
+
+def test_combined_worker_has_every_handler_of_both_pools() -> None:
+    """What is led to it is served."""
+    assert COMBINED_HANDLERS == {**VISUAL_HANDLERS, **TEXT_HANDLERS}
+    assert set(COMBINED_HANDLERS) == CONTRACT["visual"] | CONTRACT["text"]
 
 
 async def test_routing_table_of_a_migrated_database_equals_the_specs(database: Any) -> None:

@@ -113,6 +113,26 @@ async def test_pool_is_paused_bounded_and_given_back_to_the_scaling_file(
     assert await pool("text", "--reset", "--max", "2") == (False, None, 2, None)
 
 
+async def test_pools_are_combined_and_split_again(run: Run, database: Database) -> None:
+    """Every task type to one pool and back to its own, with what waits."""
+    await database.execute(
+        "INSERT INTO processing_queue (document_id, task_type) "
+        "VALUES (1, 'visual_analysis'), (1, 'deck_date_extraction')"
+    )
+    homes = "SELECT name, pool FROM task_types ORDER BY name"
+    waiting = "SELECT string_agg(pool, ' ' ORDER BY id) FROM processing_queue"
+    before = await database.fetch(homes)
+
+    pools = {p["name"]: p for p in await said(run, "pools", "--combine")}
+    assert pools["combined"]["queued"] == 2
+    assert {row["pool"] for row in await database.fetch(homes)} == {"combined"}
+    assert await database.fetchval(waiting) == "combined combined"
+
+    await said(run, "pools", "--split")
+    assert await database.fetch(homes) == before
+    assert await database.fetchval(waiting) == "visual text"
+
+
 async def test_pool_says_what_the_autoscaler_decided_last_and_why(
     run: Run, database: Database
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 from autoscaler.providers.launch import identity_of
 from model_stub.server import Stub
 from reveille.costs import costs_of_document, costs_of_month
+from reveille.routing import combine
 from reveille.testing import Database, eventually
 
 QUICK = {
@@ -69,6 +70,29 @@ async def test_task_brings_a_worker_up_from_zero_and_it_goes_back_to_zero(
     assert (row["name"], row["reason"]) == ("reveille-text-0", "drained: its worker has left")
     assert identity_of(int(row["provider_ref"])) is None
     assert await asyncio.to_thread(lambda: autoscaler.stop(wait_seconds=15)) == 0
+
+
+async def test_combined_pool_serves_both_families_in_one_container(
+    database: Database, processes: Any, deck: bytes, tmp_path: Path
+) -> None:
+    """Where both models fit on one GPU: one cold start, one row of the ledger, both kinds done."""
+    await database.execute("UPDATE pools SET replicas_max = 1")
+    async with database.connect() as connection:
+        await combine(connection)
+    processes.start("autoscaler", **QUICK, run_dir=tmp_path / "run", scale_down_delay_seconds=1)
+    for kind in ("slide_feedback", "startup_name_extraction"):
+        await add_task(database, deck, kind)
+    await until(
+        database, "SELECT string_agg(status, ' ') FROM processing_queue", "completed completed"
+    )
+    await until(
+        database,
+        "SELECT string_agg(name || ' ' || state, ', ') FROM containers",
+        "reveille-combined-0 stopped",
+    )
+    server = await database.fetchrow("SELECT DISTINCT completed_by AS id FROM processing_queue")
+    assert server is not None
+    assert server["id"].startswith("reveille-combined-0-")
 
 
 async def test_worker_that_is_killed_loses_its_task_within_five_seconds_and_is_replaced(

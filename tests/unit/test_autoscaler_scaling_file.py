@@ -28,7 +28,8 @@ def test_block_of_the_requirements_is_valid_as_it_stands() -> None:
 def test_defaults_without_a_file_are_the_requirements_numbers() -> None:
     """A system without a scaling file scales all the same."""
     pools = read_scaling(None)
-    assert [(p.min_replicas, p.max_replicas) for p in pools.values()] == [(0, 3), (0, 5)]
+    bounds = {name: (p.min_replicas, p.max_replicas) for name, p in pools.items()}
+    assert bounds == {"visual": (0, 3), "text": (0, 5), "combined": (0, 5)}
     assert {p.scale_down_delay for p in pools.values()} == {600.0}
 
 

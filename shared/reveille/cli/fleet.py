@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from reveille import wishes
+from reveille import routing, wishes
 from reveille.cli.session import rows_of, show, with_database
 from reveille.database import Connection
 from reveille.errors import ReveilleError
@@ -126,12 +126,18 @@ def pools(
     reset: Annotated[
         bool, typer.Option("--reset", help="Minimum, maximum and policy from the scaling file.")
     ] = False,
+    combine: Annotated[
+        bool | None,
+        typer.Option("--combine/--split", help="One pool for all task types, or one each."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show pools and why they are as they are, or set what the autoscaler may do with one."""
     given = (pause, replicas_min, replicas_max, policy)
     if name is None and (reset or any(value is not None for value in given)):
         raise ReveilleError("which pool? `reveille pools NAME …`")
+    if combine is not None:
+        with_database(routing.combine if combine else routing.split)
     if name is not None:
         _change_pool(name, *given, reset)
     rows = rows_of(_POOLS)

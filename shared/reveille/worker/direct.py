@@ -117,7 +117,7 @@ class DirectContext:
 
 
 def direct_routes(worker: "WorkerService") -> list[web.RouteDef]:
-    """The routes of the worker's own pool."""
+    """The routes of the task types that the worker has."""
 
     async def health(_: web.Request) -> web.Response:
         wrong = dict(await worker.ready())
@@ -151,12 +151,12 @@ def direct_routes(worker: "WorkerService") -> list[web.RouteDef]:
         return await _run(worker, request, None)
 
     routes = [web.get("/api/health", health)]
-    if worker.task_pool == "visual":
+    if worker.task_pool != "text":
         routes += [
             web.post("/api/visual-analysis", fixed("visual_analysis")),
             web.post("/api/slide-feedback", fixed("slide_feedback")),
         ]
-    else:
+    if worker.task_pool != "visual":
         routes += [
             web.post("/api/extraction/{type}", extraction),
             web.post("/api/template-analysis", fixed("template_analysis")),
