@@ -26,7 +26,8 @@ def over_budget(state: PoolState, decision: Decision, config: PoolScaling) -> st
     committed = usd_per_hour * config.cold_start / 3600
     hard = _passes("hard", budget.hard_usd_per_month, state.spent_usd, committed)
     soft = _passes("soft", budget.soft_usd_per_month, state.spent_usd, committed)
-    return hard or (None if decision.urgent else soft)
+    # What is urgent is one container's worth: the rest of the queue can wait.
+    return hard or (None if decision.urgent and more <= 1 else soft)
 
 
 def _passes(kind: str, cap: float | None, spent: float, committed: float) -> str | None:

@@ -1,8 +1,9 @@
 """The decision: the pool's policy, then the guards that hold whatever the policy says.
 
 Never below the minimum or what the hours ask for (floor.py), never above the maximum, nothing
-started in a paused pool, by a provider that starts nothing or without an offer, too soon after
-failures, or beyond the budget; and nothing at all on facts that cannot be. Pure, like the policies.
+started in a paused pool, by a provider that starts nothing or without an offer, or too soon after
+failures, no more than the budget has room for; and nothing at all on facts that cannot be. Pure,
+like the policies.
 """
 
 from dataclasses import replace
@@ -29,7 +30,7 @@ def decide(state: PoolState, now: float, config: PoolScaling) -> Decision:
             look_again_seconds=DOUBT_SECONDS,
             held=state.doubt,
         )
-    floor = floor_of(now, config)
+    floor = floor_of(now, config, likely=state.likely, cold_start=state.cold_start_seconds)
     if floor.replicas > config.min_replicas:
         config = config.model_copy(update={"min_replicas": floor.replicas})
     policy = require_policy(config.policy)
@@ -41,11 +42,16 @@ def decide(state: PoolState, now: float, config: PoolScaling) -> Decision:
         return decision
     refusal = _refusal(state, decision, config)
     if refusal is None:
-        return _warned(state, decision, config)
-    words, again_seconds = refusal
+        return _afforded(state, decision, config)
+    return _held(state, decision, *refusal)
+
+
+def _held(
+    state: PoolState, decision: Decision, words: str, again_seconds: float | None
+) -> Decision:
     return replace(
         decision,
-        wanted=have,
+        wanted=len(state.present),
         reason=f"{decision.reason}; held: {words}",
         waited_for=None,
         memory=decision.memory if decision.memory_if_held is None else decision.memory_if_held,
@@ -122,10 +128,23 @@ def _within_bounds(decision: Decision, have: int, config: PoolScaling) -> Decisi
     return replace(decision, wanted=wanted, spare=decision.spare[: max(0, have - wanted)])
 
 
-def _warned(state: PoolState, decision: Decision, config: PoolScaling) -> Decision:
-    """A cap that only alerts is told in the reason."""
-    over = over_budget(state, decision, config) if config.budget.alert_only else None
-    return replace(decision, reason=f"{decision.reason}; alert: {over}") if over else decision
+def _afforded(state: PoolState, decision: Decision, config: PoolScaling) -> Decision:
+    """As many as the caps leave room for; a cap that only alerts is told in the reason."""
+    over = None if _only_taken_back(state, decision) else over_budget(state, decision, config)
+    if over is None:
+        return decision
+    if config.budget.alert_only:
+        return replace(decision, reason=f"{decision.reason}; alert: {over}")
+    for wanted in range(decision.wanted - 1, len(state.present), -1):
+        fewer = replace(decision, wanted=wanted)
+        if _only_taken_back(state, fewer) or over_budget(state, fewer, config) is None:
+            return replace(fewer, reason=f"{decision.reason}; {decision.wanted} wanted: {over}")
+    return _held(state, decision, over, None)
+
+
+def _only_taken_back(state: PoolState, decision: Decision) -> bool:
+    """Whether enough drain still that nothing has to be started."""
+    return len(state.revivable) >= decision.wanted - len(state.present)
 
 
 def _refusal(
@@ -134,8 +153,8 @@ def _refusal(
     """Why nothing more may be started, and in how many seconds that may change by itself."""
     if state.paused:
         return "the pool is paused", None
-    if len(state.revivable) >= decision.wanted - len(state.present):
-        return None  # nothing is started: a draining one is taken back
+    if _only_taken_back(state, decision):
+        return None
     if not state.can_start:
         return "its provider starts nothing", None
     if state.refusal:
@@ -145,5 +164,4 @@ def _refusal(
         rest = backoff_seconds(state.failures, config) - max(state.failed_seconds_ago, 0.0)
         if rest > 0:
             return f"{state.failures} failed in a row, next try in {rest:.0f} s", rest
-    over = over_budget(state, decision, config)
-    return None if over is None or config.budget.alert_only else (over, None)
+    return None

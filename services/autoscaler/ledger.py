@@ -21,6 +21,7 @@ Row = Mapping[str, Any]
 WAITING_MAX = 500
 # Of the past: tasks from the queue and as many from the archive, and starts of each pool.
 EXPERIENCE_TASKS_MAX, EXPERIENCE_STARTS_MAX = 2000, 30
+WEEKS_MAX, QUARTER_TASKS_MAX = 8, 200
 PARENTS_HELD_MAX, PARENTS_WAITING_MAX = 200, 50
 DECISIONS_FORGOTTEN_MAX = 1000  # at a time
 
@@ -77,6 +78,10 @@ class Ledger:
                 statement("look_experience"), EXPERIENCE_TASKS_MAX, EXPERIENCE_STARTS_MAX
             )
         )
+
+    async def look_weeks(self) -> list[Row]:
+        """When in the week work came: pool, weeks on record, quarter, weeks with work in it."""
+        return list(await self._pool.fetch(statement("look_weeks"), WEEKS_MAX, QUARTER_TASKS_MAX))
 
     async def look_parents(self) -> list[Row]:
         """Tasks with others blocked behind them, in the order in which they will be done."""

@@ -1,19 +1,22 @@
 """What the past says and what lies ahead, as policies are told: read from rows, some of it seldom.
 
 How long tasks and starts take changes slowly, so that is looked up once in a while; whose children
-are about to be set free is looked up in every round in which something is being worked on.
+are about to be set free is looked up in every round in which something is being worked on; at which
+times of the week work comes, every few hours, and only where a pool's block asks for a forecast.
 """
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from autoscaler.floor import likely_quarters
 from autoscaler.learning import Parent, smoothed, upcoming_of
 from autoscaler.ledger import Ledger, Row
 from autoscaler.policies.slots import free_in_of
 from autoscaler.scaling_file import PoolScaling
 from autoscaler.state import PoolState
 
+WEEKS_SECONDS = 3 * 3600.0  # between two looks at the past weeks
 CLOCK_SLACK_SECONDS = 60.0  # between our clock and the database's, from one look to the next
 
 
@@ -49,6 +52,8 @@ class Outlook:
         self._refresh_seconds = refresh_seconds
         self._experience: dict[str, Experience] = {}
         self._read_at = float("-inf")
+        self._likely: dict[str, frozenset[int]] = {}
+        self._weeks_read_at = float("-inf")
         self._clocks: tuple[float, float] | None = None  # ours (monotonic), the database's
 
     async def look(
@@ -61,15 +66,34 @@ class Outlook:
             rows = await self._ledger.look_experience()
             self._experience = {row["pool"]: experience_of(row) for row in rows}
             self._read_at = time.monotonic()
+        await self._look_weeks(scaling)
         doubt = self._doubt(now)
         known = {
-            state.pool: _told(state, self._experience.get(state.pool, NOTHING), doubt)
+            state.pool: replace(
+                _told(state, self._experience.get(state.pool, NOTHING), doubt),
+                likely=self._likely.get(state.pool, frozenset()),
+            )
             for state in states
         }
         if not any(state.depth for state in states):
             return known
         ahead = await self._ledger.look_parents()
         return {pool: _with_upcoming(pool, known, ahead, scaling) for pool in known}
+
+    async def _look_weeks(self, scaling: Mapping[str, PoolScaling]) -> None:
+        wanted = {pool for pool, config in scaling.items() if config.forecast is not None}
+        if not wanted or time.monotonic() - self._weeks_read_at < WEEKS_SECONDS:
+            return
+        seen: dict[str, dict[int, int]] = {}
+        weeks = 0
+        for row in await self._ledger.look_weeks():
+            weeks = row["weeks"] or 0
+            if row["quarter"] is not None:
+                seen.setdefault(row["pool"], {})[row["quarter"]] = row["seen"]
+        self._likely = {
+            pool: likely_quarters(seen.get(pool, {}), weeks, scaling[pool]) for pool in wanted
+        }
+        self._weeks_read_at = time.monotonic()
 
     def _doubt(self, now: float) -> str:
         """Why ages cannot be believed: the database's clock leapt since the last look."""

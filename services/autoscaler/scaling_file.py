@@ -170,6 +170,10 @@ class PoolScaling(BaseModel):
     cold_start: Duration = 120.0  # marginal: expected until one was measured
     service_time: Duration = 60.0  # marginal: of a task whose type was not measured
     warm_hours: tuple[WarmHours, ...] = ()  # kept warm then, whatever the policy says
+    # One is kept warm in those quarters of an hour of the week in which work came in at least this
+    # share of the past weeks; None: in none.
+    forecast: float | None = Field(None, gt=0, le=1)
+    forecast_weeks_min: int = Field(3, ge=1, le=8)  # fewer on record say nothing
     provider: str | None = None  # None: the setting REVEILLE_PROVIDER
     gpu: str | None = None
     price_usd_per_hour: float = Field(0.5, ge=0, allow_inf_nan=False)

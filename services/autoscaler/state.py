@@ -56,7 +56,8 @@ class PoolState:
     `other_servers` are live servers that serve it and are nobody's container here (a dedicated
     machine). `service_seconds` is how long a task of each type takes, as far as it was measured;
     `cold_start_seconds` likewise. `idle_gaps` are the latest times for which the pool had nothing
-    to do, in seconds. `upcoming` is work that is known ahead, soonest first. `doubt` says in words
+    to do, in seconds. `upcoming` is work that is known ahead, soonest first; `likely` are the quarters
+    of the week (floor.py) in which work is to be expected. `doubt` says in words
     why these facts cannot be trusted; then nothing changes.
     `replicas` are in the order of their slots; `ends_highest_first`: none can end before those above
     it. `failures` counts containers that failed in a row, `failed_seconds_ago` is the age of
@@ -75,6 +76,7 @@ class PoolState:
     cold_start_seconds: float | None = None
     idle_gaps: tuple[float, ...] = ()
     upcoming: tuple[Upcoming, ...] = ()
+    likely: frozenset[int] = frozenset()
     paused: bool = False
     can_start: bool = True
     ends_highest_first: bool = False

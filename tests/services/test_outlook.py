@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from autoscaler.floor import quarter_of
 from autoscaler.ledger import Ledger
 from autoscaler.outlook import Outlook
 from autoscaler.scaling_file import read_scaling
@@ -110,3 +112,33 @@ async def test_past_is_read_in_bounded_part_however_long_it_is(database: Databas
     ]
     assert read
     assert sum(read) <= 300
+
+
+async def test_times_of_the_week_at_which_work_comes_are_learned(database: Database) -> None:
+    """Every Monday at nine, once on a Tuesday: from the queue and the archive, per pool."""
+    monday = datetime(2026, 1, 5, 9, 5, tzinfo=UTC)
+    moments = [monday + timedelta(weeks=n) for n in range(4)]
+    rows = [*moments, moments[2] + timedelta(days=1)]
+    await database.execute(
+        "INSERT INTO processing_queue (document_id, task_type, status, created_at, claimable_at, "
+        "started_at, completed_at) SELECT 1, 'deck_date_extraction', 'completed', t, t, t, "
+        "t + interval '1 min' FROM unnest($1::timestamptz[]) AS t",
+        rows,
+    )
+    await database.set_now(monday + timedelta(weeks=4, minutes=-20))
+    scaling = {
+        pool: config.model_copy(update={"forecast": 0.75})
+        for pool, config in read_scaling(None).items()
+    }
+
+    async def likely() -> dict[str, frozenset[int]]:
+        outlook = Outlook(Ledger(database.pool), refresh_seconds=60.0)
+        known = await outlook.look(STATES, scaling, NOW)
+        return {pool: state.likely for pool, state in known.items()}
+
+    nine = quarter_of(monday.timestamp())
+    # Not four whole weeks on record: of the last three each has its Monday.
+    assert await likely() == {"text": {nine}, "visual": frozenset()}
+    await database.fetch("SELECT reveille_archive_tasks($1, 0, 100)", moments[2])
+    assert await likely() == {"text": {nine}, "visual": frozenset()}
+    assert (await told(database))["text"].likely == frozenset(), "only where it is asked for"

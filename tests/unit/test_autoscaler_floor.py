@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoscaler.decide import decide
-from autoscaler.floor import floor_of
+from autoscaler.floor import floor_of, likely_quarters, quarter_of
 from autoscaler.scaling_file import PoolScaling, read_scaling
 from autoscaler.state import PoolState, Replica
 from reveille.errors import ConfigurationError
@@ -21,6 +21,9 @@ NIGHT = {"begins": "22:00", "ends": "02:00", "days": ["fri"]}
 def at(day: int, hour: int, minute: int = 0) -> float:
     """A moment of the week that begins on Monday, 5 January 2026."""
     return datetime(2026, 1, 5 + day, hour, minute, tzinfo=UTC).timestamp()
+
+
+NINE = [at(0, 8, 54), at(0, 8, 55), at(0, 9, 14), at(0, 9, 15)]
 
 
 def config(*hours: dict[str, Any], **more: Any) -> PoolScaling:
@@ -98,3 +101,26 @@ def test_wrong_hours_are_refused_in_words(tmp_path: Path, hours: str, words: str
     path.write_text(f"visual_container_scaling:\n  warm_hours: [{hours}]\n", encoding="utf-8")
     with pytest.raises(ConfigurationError, match=words):
         read_scaling(path)
+
+
+def test_quarters_in_which_work_came_in_most_weeks_are_warm() -> None:
+    """From a cold start before to the end of the quarter; the minimum and the maximum hold."""
+    likely = frozenset({quarter_of(at(0, 9))})
+    told = [floor_of(now, config(), likely=likely, cold_start=300).replicas for now in NINE]
+    assert told == [0, 1, 1, 0]
+    assert floor_of(at(7, 9), config(), likely=likely).replicas == 1, "every week"
+    assert floor_of(at(0, 9), config(max_replicas=0), likely=likely).replicas == 0
+    assert floor_of(at(0, 9), config(min_replicas=2), likely=likely).replicas == 2
+    state = PoolState(pool="visual", likely=likely, cold_start_seconds=300)
+    decision = decide(state, at(0, 8, 55), config())
+    assert (decision.wanted, decision.reason) == (1, "work has come at this time of the week")
+    before = decide(state, at(0, 8, 54), config())
+    assert (before.wanted, before.look_again_seconds) == (0, 60)
+
+
+def test_likely_quarters_are_those_of_the_share_asked_for() -> None:
+    """Three of four weeks are enough for 0.75; two weeks on record are not enough for anything."""
+    seen = {7: 4, 8: 3, 9: 2}
+    assert likely_quarters(seen, 4, config(forecast=0.75)) == {7, 8}
+    assert likely_quarters(seen, 2, config(forecast=0.75)) == frozenset()
+    assert likely_quarters(seen, 4, config()) == frozenset()

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from autoscaler.budget import over_budget
+from autoscaler.decide import decide
 from autoscaler.offers import Failures, PricedOffer, choose, price_of
 from autoscaler.provider import Trouble
 from autoscaler.scaling_file import Budget, Offer, PoolScaling
-from autoscaler.state import Decision, PoolState
+from autoscaler.state import Decision, PoolState, Waiting
 
 SPOT = PricedOffer(provider="cloud", gpu="H100", region="north", spot=True, usd_per_hour=1.0)
 ON_DEMAND = PricedOffer(provider="cloud", gpu="H100", region="north", usd_per_hour=3.0)
@@ -121,3 +122,14 @@ def test_hourly_cap_counts_all_that_runs_and_all_that_would() -> None:
     assert held_by(budget, usd_per_hour=21.0) == (
         "all containers would cost $81.00 an hour, the cap is $80.00"
     )
+
+
+def test_burst_that_cannot_be_paid_for_whole_gets_what_can_be() -> None:
+    """Three wanted and two in the cap are two, not none; the reason says what holds the third."""
+    waiting = tuple(Waiting(n, "t", 1, 400.0) for n in range(40))
+    state = PoolState(pool="text", waiting=waiting, start_usd_per_hour=1.0)
+    free = decide(state, 0.0, PoolScaling())
+    capped = decide(state, 0.0, PoolScaling(budget=Budget(usd_per_hour_max=2)))
+    assert (free.wanted, capped.wanted) == (3, 2)
+    assert "3 wanted: all containers would cost $3.00 an hour, the cap is $2.00" in capped.reason
+    assert capped.waited_for == free.waited_for

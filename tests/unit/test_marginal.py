@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from autoscaler.decide import decide
 from autoscaler.policies import POLICIES
-from autoscaler.scaling_file import PoolScaling
+from autoscaler.scaling_file import Budget, PoolScaling
 from autoscaler.state import PoolState, Replica, Upcoming, Waiting
 
 NOW = 10_000.0
@@ -263,3 +263,49 @@ def test_what_was_just_added_is_not_dropped_while_it_starts(
     later = decide(pool(replicas=fresh), NOW + 1, scaling)
     assert later.wanted == max(len(fresh), scaling.min_replicas)
     assert later.spare == ()
+
+
+@given(states, scalings)
+def test_nothing_goes_while_a_task_waits(state: PoolState, scaling: PoolScaling) -> None:
+    """Never fewer by mistake: a task added to a quiet pool stops no replica, whatever idles."""
+    if state.waiting:
+        least = min(len(state.present), max(scaling.max_replicas, scaling.min_replicas))
+        assert decide(state, NOW, scaling).wanted >= least
+
+
+budgets = st.builds(
+    Budget.model_construct,
+    soft_usd_per_month=st.floats(0, 50),
+    hard_usd_per_month=st.floats(0, 50),
+    usd_per_hour_max=st.floats(2, 7),
+)
+
+
+@given(states, scalings, budgets, st.floats(0, 50))
+def test_caps_hold_and_what_they_leave_room_for_is_started(
+    state: PoolState, scaling: PoolScaling, budget: Budget, spent: float
+) -> None:
+    """No start passes a cap, none but a critical task's the soft one; and where several are wanted
+    and one can be paid for, one comes.
+    """
+    price, hourly, cold_start = 1.5, 2.0, scaling.cold_start / 3600
+    told = replace(state, spent_usd=spent, usd_per_hour=hourly, start_usd_per_hour=price)
+    free = decide(told, NOW, scaling)
+    held = decide(told, NOW, scaling.model_copy(update={"budget": budget}))
+    have = len(state.present)
+    assert held.wanted <= free.wanted
+
+    def pays_for(count: int, *, soft: bool) -> bool:
+        usd_per_hour = hourly + count * price
+        cap = budget.soft_usd_per_month if soft else budget.hard_usd_per_month
+        assert cap is not None
+        assert budget.usd_per_hour_max is not None
+        after = spent + usd_per_hour * cold_start
+        return usd_per_hour <= budget.usd_per_hour_max and spent < cap and after <= cap
+
+    started = held.wanted - have - len(state.revivable)
+    if started > 0:
+        assert pays_for(started, soft=False)
+        assert pays_for(started, soft=True) or (state.critical and held.wanted == have + 1)
+    elif free.wanted > have and not state.revivable and held.wanted == have:
+        assert not (pays_for(1, soft=False) and pays_for(1, soft=True))

@@ -14,8 +14,7 @@ SELECT p.name, p.paused, p.replicas_min, p.replicas_max, p.policy,
     (SELECT count(*)::integer FROM processing_queue q JOIN task_types t ON t.name = q.task_type
      WHERE q.status = 'processing' AND t.pool = p.name) AS processing,
     others.servers AS other_servers, others.free_slots AS other_free_slots,
-    coalesce(decided.policy, '') AS decided_by, coalesce(decided.memory, '{}') AS memory,
-    failed.failures, failed.seconds_ago AS failed_seconds_ago
+    coalesce(decided.policy, '') AS decided_by, coalesce(decided.memory, '{}') AS memory
 FROM pools p CROSS JOIN clock
 CROSS JOIN LATERAL (
     -- Live servers that serve the pool and are nobody's container: a dedicated machine.
@@ -31,15 +30,4 @@ CROSS JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT d.policy, d.memory FROM scaling_decisions d WHERE d.pool = p.name AND d.applied ORDER BY d.id DESC LIMIT 1
 ) decided ON true
-CROSS JOIN LATERAL (
-    -- Failures in a row: since the last container that was ready and did not die within a minute. One that was ready
-    -- and died may be replaced at once; from the second on it looks like a crash loop.
-    SELECT (count(*) FILTER (WHERE f.ready_at IS NULL)
-            + greatest(count(*) FILTER (WHERE f.ready_at IS NOT NULL) - 1, 0))::integer AS failures,
-        extract(epoch FROM clock.now - max(f.ended_at))::double precision AS seconds_ago
-    FROM containers f
-    WHERE f.pool = p.name AND f.state = 'failed'
-      AND f.id > coalesce((SELECT max(r.id) FROM containers r WHERE r.pool = p.name AND r.ready_at IS NOT NULL
-                             AND (r.state <> 'failed' OR r.ended_at - r.ready_at >= interval '1 min')), 0)
-) failed
 ORDER BY p.name
