@@ -118,59 +118,73 @@ CREATE UNIQUE INDEX provider_prices_one ON provider_prices (provider, gpu, coale
 -- was archived while its container still lived count as idle.
 CREATE FUNCTION container_segments(of_container bigint, from_at timestamptz DEFAULT '-infinity', to_at timestamptz DEFAULT 'infinity')
 RETURNS TABLE (day date, segment varchar, task_type varchar, task_id bigint, document_id bigint, seconds double precision, cost_usd double precision)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-WITH life AS MATERIALIZED (
-    SELECT c.server_id, (c.price_usd_per_hour / 3600)::double precision AS usd_per_second,
-        coalesce(c.ready_at, c.ended_at, 'infinity') AS ready_at,
-        greatest(c.creating_at, from_at) AS begins, least(coalesce(c.ended_at, reveille_now()), to_at) AS ends
-    FROM containers c WHERE c.id = of_container AND c.creating_at IS NOT NULL
-), days AS MATERIALIZED (
-    SELECT (d.begins AT TIME ZONE 'UTC')::date AS day, greatest(d.begins, l.begins) AS begins,
-        least(d.begins + interval '1 day', l.ends) AS ends
-    FROM life l CROSS JOIN LATERAL generate_series(date_trunc('day', l.begins, 'UTC'), l.ends, interval '1 day') AS d (begins)
-    WHERE d.begins < l.ends
-), work AS (
-    SELECT q.id, q.document_id, q.task_type, q.started_at AS begins, q.completed_at AS ends
-    FROM life l JOIN processing_queue q ON q.completed_by = l.server_id
-    WHERE q.completed_at > l.begins AND q.started_at < l.ends
-    UNION
-    SELECT q.id, q.document_id, q.task_type, q.started_at, q.completed_at
-    FROM life l JOIN processing_queue_archive q ON q.completed_by = l.server_id
-    WHERE q.completed_at > l.begins AND q.started_at < l.ends
-    UNION
-    SELECT q.id, q.document_id, q.task_type, a.started_at, a.ended_at
-    FROM life l JOIN task_attempts a ON a.server_id = l.server_id JOIN processing_queue q ON q.id = a.task_id
-    WHERE a.ended_at > l.begins AND a.started_at < l.ends
-    UNION
-    SELECT q.id, q.document_id, q.task_type, q.started_at, l.ends
-    FROM life l JOIN processing_queue q ON q.locked_by = l.server_id AND q.status = 'processing'
-    WHERE q.started_at < l.ends
-), part AS MATERIALIZED (
-    SELECT d.day, w.id, w.document_id, w.task_type, greatest(w.begins, d.begins) AS begins, least(w.ends, d.ends) AS ends
-    FROM work w JOIN days d ON w.begins < d.ends AND w.ends > d.begins AND w.begins < w.ends
-), edge AS (
-    SELECT e.at, sum(e.step) AS step
-    FROM (SELECT begins AS at, 1 AS step FROM part UNION ALL SELECT ends, -1 FROM part
-          UNION ALL SELECT begins, 0 FROM days UNION ALL SELECT ends, 0 FROM days
-          UNION ALL SELECT least(greatest(ready_at, begins), ends), 0 FROM life WHERE begins < ends) e
-    GROUP BY e.at
-), slice AS MATERIALIZED (
-    SELECT at, extract(epoch FROM lead(at) OVER later - at)::double precision AS seconds, sum(step) OVER later AS tasks
-    FROM edge WINDOW later AS (ORDER BY at)
-), meter AS MATERIALIZED (  -- runs only while there is work, and slower the more there is at once: a task's share is what it ran
-    SELECT at, coalesce(sum(CASE WHEN tasks > 0 THEN seconds / tasks ELSE 0 END)
-        OVER (ORDER BY at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS shared_seconds
-    FROM slice
-), spent AS (
-    SELECT p.day, 'busy' AS segment, p.task_type, p.id AS task_id, p.document_id, e.shared_seconds - b.shared_seconds AS seconds
-    FROM part p JOIN meter b ON b.at = p.begins JOIN meter e ON e.at = p.ends
-    UNION ALL
-    SELECT (s.at AT TIME ZONE 'UTC')::date, CASE WHEN s.at < l.ready_at THEN 'boot' ELSE 'idle' END, '', NULL, NULL, sum(s.seconds)
-    FROM slice s CROSS JOIN life l WHERE s.tasks = 0 AND s.seconds > 0 GROUP BY 1, 2
-)
-SELECT s.day, s.segment, s.task_type, s.task_id, s.document_id, s.seconds, s.seconds * l.usd_per_second
-FROM spent s CROSS JOIN life l
-$$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+DECLARE
+    its containers;
+    life_begins timestamptz;
+    life_ends timestamptz;
+    became_ready timestamptz;
+BEGIN
+    SELECT * INTO its FROM containers c WHERE c.id = of_container;
+    life_begins := greatest(its.creating_at, from_at);
+    life_ends := least(coalesce(its.ended_at, reveille_now()), to_at);
+    became_ready := least(greatest(coalesce(its.ready_at, life_ends), life_begins), life_ends);
+    IF its.creating_at IS NULL OR life_begins >= life_ends THEN
+        RETURN;
+    END IF;
+    RETURN QUERY  -- variables, not a join: so the range of completed_at is an index condition
+    WITH days AS MATERIALIZED (
+        SELECT (d.begins AT TIME ZONE 'UTC')::date AS day, greatest(d.begins, life_begins) AS begins,
+            least(d.begins + interval '1 day', life_ends) AS ends
+        FROM generate_series(date_trunc('day', life_begins, 'UTC'), life_ends, interval '1 day') AS d (begins)
+        WHERE d.begins < life_ends
+    ), work AS (  -- no attempt lasts longer than a day
+        SELECT q.id, q.document_id, q.task_type, q.started_at AS begins, q.completed_at AS ends
+        FROM processing_queue q
+        WHERE q.completed_at > life_begins AND q.completed_at < life_ends + interval '1 day'
+          AND q.completed_by = its.server_id AND q.started_at < life_ends
+        UNION
+        SELECT q.id, q.document_id, q.task_type, q.started_at, q.completed_at
+        FROM processing_queue_archive q
+        WHERE q.completed_at > life_begins AND q.completed_at < life_ends + interval '1 day'
+          AND q.completed_by = its.server_id AND q.started_at < life_ends
+        UNION
+        SELECT q.id, q.document_id, q.task_type, a.started_at, a.ended_at
+        FROM task_attempts a JOIN processing_queue q ON q.id = a.task_id
+        WHERE a.server_id = its.server_id AND a.ended_at > life_begins AND a.started_at < life_ends
+        UNION
+        SELECT q.id, q.document_id, q.task_type, q.started_at, life_ends
+        FROM processing_queue q WHERE q.locked_by = its.server_id AND q.status = 'processing' AND q.started_at < life_ends
+    ), part AS MATERIALIZED (
+        SELECT d.day, w.id, w.document_id, w.task_type, greatest(w.begins, d.begins) AS begins, least(w.ends, d.ends) AS ends
+        FROM work w JOIN days d ON w.begins < d.ends AND w.ends > d.begins AND w.begins < w.ends
+    ), edge AS (
+        SELECT e.at, sum(e.step) AS step
+        FROM (SELECT begins AS at, 1 AS step FROM part UNION ALL SELECT ends, -1 FROM part
+              UNION ALL SELECT begins, 0 FROM days UNION ALL SELECT ends, 0 FROM days
+              UNION ALL SELECT became_ready, 0) e
+        GROUP BY e.at
+    ), slice AS MATERIALIZED (
+        SELECT at, extract(epoch FROM lead(at) OVER later - at)::double precision AS seconds, sum(step) OVER later AS tasks
+        FROM edge WINDOW later AS (ORDER BY at)
+    ), meter AS MATERIALIZED (  -- runs only while there is work, and slower the more there is at once: a task's share is what it ran
+        SELECT at, coalesce(sum(CASE WHEN tasks > 0 THEN seconds / tasks ELSE 0 END)
+            OVER (ORDER BY at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)::double precision AS shared_seconds
+        FROM slice
+    ), spent AS (
+        SELECT p.day, 'busy'::varchar AS segment, p.task_type, p.id AS task_id, p.document_id,
+            e.shared_seconds - b.shared_seconds AS seconds
+        FROM part p JOIN meter b ON b.at = p.begins JOIN meter e ON e.at = p.ends
+        UNION ALL
+        SELECT (s.at AT TIME ZONE 'UTC')::date, CASE WHEN s.at < became_ready THEN 'boot' ELSE 'idle' END, '', NULL, NULL,
+            sum(s.seconds)
+        FROM slice s WHERE s.tasks = 0 AND s.seconds > 0 GROUP BY 1, 2
+    )
+    SELECT s.day, s.segment, s.task_type, s.task_id, s.document_id, s.seconds,
+        s.seconds * (its.price_usd_per_hour / 3600)::double precision
+    FROM spent s;
+END $$;
 
 -- The ledger: written when a container ends, in the transaction that says so, and again when its price or times are corrected. It
 -- stays when tasks are archived and forgotten.
