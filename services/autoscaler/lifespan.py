@@ -207,6 +207,9 @@ def _silent(container: Container, sighting: Sighting, limits: LifeLimits) -> Ste
     """Its worker is lost: it may come back, if only its connection broke."""
     if sighting.misses >= limits.misses_max:
         return Step(act=Act.FAIL, reason="its worker is silent and its provider has lost it")
+    if sighting.stage == "waiting" and not container.held:
+        reason = f"its worker is silent and its GPU was taken away{sighting.detail}"
+        return Step(act=Act.FAIL, reason=reason, trouble="capacity")
     silent_seconds = container.server_seconds
     if silent_seconds is None:  # its row is gone: somebody deleted it
         silent_seconds = container.state_seconds

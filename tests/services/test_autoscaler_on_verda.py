@@ -17,6 +17,7 @@ from reveille.testing import Database, eventually
 NAME = "reveille-text-0"
 DEPLOYMENTS = "/container-deployments"
 NO_CAPACITY = {"code": "service_unavailable", "message": "No capacity for this GPU"}
+UNKNOWN_CLIENT = {"code": "unauthorized_request", "message": "Invalid client id"}
 NO_FUNDS = {"code": "insufficient_funds", "message": "Insufficient funds"}
 SCALING = """
 text_container_scaling:
@@ -211,3 +212,60 @@ async def test_prices_come_from_the_account_and_change_with_it(
         await world.settle()
         price = "SELECT usd_per_hour::float8 FROM provider_prices WHERE spot AND gpu = 'H100'"
         assert await world.database.fetchval(price) == 0.95
+
+
+async def test_spot_replica_that_is_taken_away_is_replaced_at_once(
+    account: VerdaWorld, scaler: Scaler
+) -> None:
+    """Its worker is lost and Verda has no GPU for it: the minute of grace would be in vain."""
+    async with scaler() as world:
+        await world.add_task(priority=3)
+        await settle(world)
+        account.verda.pass_time(PULL_SECONDS + BOOT_SECONDS)
+        await world.register_workers()
+        await settle(world)
+        assert await world.containers() == [(NAME, "ready")]
+        account.verda.evict(NAME)
+        await world.set_server("lost")
+        world.scaler.providers["verda"]._asked_at.clear()  # type: ignore[attr-defined]
+        for _ in range(3):
+            await settle(world)
+        (first, second) = await world.containers("spot, state, reason")
+        assert first[:2] == (True, "failed")
+        assert first[2].startswith("its worker is silent and its GPU was taken away")
+        assert second[:2] == (True, "booting"), "one that was ready is replaced in kind"
+
+
+async def test_account_that_refuses_our_credentials_holds_with_the_settings_names(
+    account: VerdaWorld, scaler: Scaler
+) -> None:
+    """No price, no list: nothing is started there, the reason says what to set, and the offer of
+    another provider is taken.
+    """
+    account.verda.fail("POST", "/oauth2/token", 401, UNKNOWN_CLIENT, times=10**6)
+    async with scaler() as world:
+        await world.add_task(priority=3)
+        await settle(world)
+        assert await offers(world) == [("process", None, False, "booting", None)]
+        scaling = world.scaler.scaling["text"]
+        priced = world.scaler.catalogue.priced(scaling, "process")
+        words = [why for why in priced if isinstance(why, str)]
+        assert len(words) == 3
+        assert all("REVEILLE_VERDA_CLIENT_ID" in why for why in words)
+    assert f"POST {DEPLOYMENTS}" not in account.verda.calls
+
+
+async def test_account_alone_that_refuses_our_credentials_holds_the_pool(
+    account: VerdaWorld, scaler: Scaler, tmp_path: Path
+) -> None:
+    """Where there is nothing else: not a container, and the decision says why."""
+    file = tmp_path / "scaling.yaml"
+    file.write_text(SCALING.replace("    - {provider: process, price_usd_per_hour: 0.1}\n", ""))
+    account.verda.fail("POST", "/oauth2/token", 401, UNKNOWN_CLIENT, times=10**6)
+    async with scaler() as world:
+        await world.add_task(priority=3)
+        await settle(world)
+        assert await world.containers() == []
+        decision = await world.last_decision()
+        assert decision["replicas_wanted"] == 0
+        assert "REVEILLE_VERDA_CLIENT_ID" in decision["reason"]

@@ -1,5 +1,6 @@
 """The next step of a container, as a table, and the moves that follow from a decision."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ def thing(state: str = "running", name: str = "reveille-text-0") -> ProviderCont
 
 RUNS = Sighting(listed=True, container=thing())
 EXITED = Sighting(listed=True, container=thing("exited"))
+EVICTED = Sighting(listed=True, container=replace(thing(), stage="waiting"))
 MISSED = Sighting(listed=True, misses=3)
 
 
@@ -69,6 +71,9 @@ def alive(state: str, status: str = "active", **known: Any) -> Container:
         (alive("ready", "lost", server_seconds=59.0), RUNS, None),
         (alive("ready", "lost", server_seconds=60.0), RUNS, Act.FAIL),
         (alive("ready", "lost"), MISSED, Act.FAIL),
+        (alive("ready", "lost"), EVICTED, Act.FAIL),
+        (alive("ready", "lost", held=1), EVICTED, None),
+        (alive("ready"), EVICTED, None),
         (alive("ready", wish="drain", held=1), RUNS, Act.DRAIN),
         (alive("ready", wish="stop", held=1), RUNS, Act.STOP),
         (alive("ready", wish="keep"), RUNS, None),
