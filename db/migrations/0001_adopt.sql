@@ -83,7 +83,7 @@ BEGIN
     FROM unnest(ARRAY['pools', 'task_types', 'task_attempts', 'task_checkpoints', 'analysis_templates', 'visual_analysis_results',
         'slide_feedback', 'extraction_results', 'template_analysis_results', 'specialized_analysis_results', 'document_results',
         'queue_depth', 'processing_queue_archive', 'processing_queue_all', 'leaders', 'containers', 'scaling_decisions', 'container_costs', 'cost_ledger',
-        'cost_segments']) AS name
+        'cost_segments', 'container_transitions']) AS name
     WHERE to_regclass(quote_ident(current_schema()) || '.' || name) IS NOT NULL;
     IF taken IS NOT NULL THEN
         RAISE EXCEPTION 'this database has relations of its own with names that Reveille needs: %', taken USING

@@ -121,7 +121,7 @@ SELECT role_name, privileges, 'TABLE', unnest(string_to_array(tables, ' ')) FROM
     ('reveille_gateway', 'SELECT', 'processing_queue task_dependencies task_types pools task_attempts processing_progress processing_servers '
         'documents analysis_templates visual_analysis_results slide_feedback extraction_results template_analysis_results '
         'specialized_analysis_results document_results queue_depth containers scaling_decisions leaders container_costs '
-        'cost_ledger cost_segments provider_prices reveille_migrations'),
+        'container_transitions cost_ledger cost_segments provider_prices reveille_migrations'),
     ('reveille_gateway', 'INSERT (document_id, task_type, priority, file_path, company_id, processing_options, depends_on, dedupe_key, '
         'next_retry_at, max_retries, traceparent, tracestate), UPDATE (status, last_error, lease_token, locked_by, locked_at, '
         'lock_expires_at, claimable_at, attempt, process_traceparent)', 'processing_queue'),
@@ -137,7 +137,7 @@ SELECT role_name, privileges, 'TABLE', unnest(string_to_array(tables, ' ')) FROM
     ('reveille_readonly', 'SELECT', 'processing_queue task_dependencies task_types pools task_attempts processing_progress processing_servers '
         'analysis_templates visual_analysis_results slide_feedback extraction_results template_analysis_results '
         'specialized_analysis_results document_results queue_depth containers scaling_decisions leaders container_costs '
-        'cost_ledger cost_segments provider_prices untraced_attempts reveille_migrations'),
+        'container_transitions cost_ledger cost_segments provider_prices untraced_attempts reveille_migrations'),
     ('reveille_readonly', 'SELECT (id, filename, media_type, sha256, size_bytes, company_id, created_at)', 'documents')
 ) AS granted (role_name, privileges, tables);
 

@@ -67,6 +67,20 @@ class Container(Answer):
     last_error: str | None
 
 
+class Transition(Answer):
+    """A state that a container went into, and why."""
+
+    state: str
+    reason: str
+    at: datetime
+
+
+class ContainerDetail(Container):
+    """With the states it has gone through, the first one first."""
+
+    transitions: list[Transition]
+
+
 class ContainerList(Answer):
     """The living ones first, then the newest of the others."""
 
@@ -84,6 +98,16 @@ async def containers(
     """The containers, or those that bore this name, the living one first."""
     rows = await desk.store.ask(lambda pool: wishes.look(pool, name, limit))
     return [Container(**row) for row in rows]
+
+
+async def show(call: Call[ContainerByName, Body]) -> ContainerDetail:
+    """The one of this name that lives, else the last that bore it."""
+    name = call.params.name
+    try:
+        row, passed = await call.desk.store.ask(lambda pool: wishes.show(pool, name))
+    except wishes.NoSuchContainer as error:
+        raise Refusal(404, str(error)) from None
+    return ContainerDetail(**row, transitions=[Transition(**one) for one in passed])
 
 
 async def start(call: Call[ContainerByName, Wish]) -> Container:
@@ -148,6 +172,18 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         params=Params,
         body=Body,
         answer=ContainerList,
+    ),
+    Route(
+        method="GET",
+        path="/api/containers/{name}",
+        tag="containers",
+        summary="Show a container and the states it has gone through, each with its reason",
+        scope="read",
+        handler=show,
+        params=ContainerByName,
+        body=Body,
+        answer=ContainerDetail,
+        refuses=(404,),
     ),
     _order("drain", "Let a container finish its tasks, then stop", drain),
     _order("stop", "Stop a container now; tasks that it cannot finish go back", stop),

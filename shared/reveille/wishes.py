@@ -39,6 +39,15 @@ async def look(target: Connection | Pool, name: str | None = None, limit: int = 
     return [dict(row) for row in await target.fetch(statement("list_containers"), name, limit)]
 
 
+async def show(target: Connection | Pool, name: str) -> tuple[Row, list[Row]]:
+    """The container of this name, the living one if there is, and the states it has gone through.
+    Raises NoSuchContainer.
+    """
+    current = await _current(target, name)
+    rows = await target.fetch(statement("container_transitions"), current["id"])
+    return current, [dict(row) for row in rows]
+
+
 async def express(
     target: Connection | Pool, name: str, verb: Verb, reason: str | None = None
 ) -> Row:

@@ -275,6 +275,10 @@ async def test_idle_container_drains_and_is_stopped_when_its_worker_has_left(wor
     await world.settle()
     assert await world.containers("state, reason") == [("stopped", "drained: its worker has left")]
     assert await world.settle() > 60
+    life = await world.database.fetch("SELECT state, reason FROM container_transitions ORDER BY id")
+    states = ["intended", "creating", "booting", "ready", "draining", "stopped"]
+    assert [row["state"] for row in life] == states
+    assert all(row["reason"] for row in life), life
 
 
 async def test_busy_container_is_neither_drained_nor_stopped(world: World) -> None:

@@ -99,6 +99,19 @@ async def test_start_brings_an_ended_one_back_and_withdraws_a_drain(
     assert kept["wish"] is None
 
 
+async def test_container_is_shown_with_the_states_it_has_gone_through(
+    run: Run, database: Database
+) -> None:
+    """Why it is as it is, step by step; an unknown name is said."""
+    await add_container(database)
+    await database.execute("UPDATE containers SET state = 'draining', reason = 'idle for 120 s'")
+    (told,) = await said(run, "containers", "show", NAME)
+    assert [one["reason"] for one in told["transitions"]] == ["r-1 takes tasks", "idle for 120 s"]
+    assert "idle for 120 s" in (await run("containers", "show", NAME)).output
+    nobody = await run("containers", "show", "nobody")
+    assert str(nobody.exception) == "There is no container nobody."
+
+
 async def test_pool_is_paused_bounded_and_given_back_to_the_scaling_file(
     run: Run, database: Database
 ) -> None:

@@ -117,6 +117,21 @@ async def test_operators_wishes_for_a_container_are_rows_for_the_autoscaler(
     await gateway.post("/api/containers/nothing/start", status=404)
 
 
+async def test_container_tells_the_states_it_has_gone_through(
+    gateway: RunningGateway, database: Database
+) -> None:
+    """Each with its reason and its time; nobody of that name is a 404."""
+    await add_container(database, reason="'it takes tasks'")
+    await database.execute("UPDATE containers SET idle_since = reveille_now()")
+    await database.execute("UPDATE containers SET state = 'draining', reason = 'idle for 120 s'")
+    found = await gateway.get("/api/containers/reveille-visual-0")
+    await gateway.get("/api/containers/nobody", 404)
+
+    states = [(one["state"], one["reason"]) for one in found["transitions"]]
+    assert states == [("ready", "it takes tasks"), ("draining", "idle for 120 s")]
+    assert found["transitions"][1]["at"] == found["state_changed_at"]
+
+
 async def test_pin_is_a_wish_with_its_reason(gateway: RunningGateway, database: Database) -> None:
     """Kept with the container for whoever wonders why it stays; what is not pinned is a 409."""
     await add_container(database)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from reveille import routing, wishes
-from reveille.cli.session import rows_of, show, with_database
+from reveille.cli.session import console, rows_of, show, with_database
 from reveille.database import Connection
 from reveille.errors import ReveilleError
 from reveille.wishes import REASON_MAX, VERBS, Verb
@@ -52,6 +52,7 @@ def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     for verb in VERBS:
         containers_app.command(name=verb, help=_HELP[verb])(_wish_of(verb))
+    containers_app.command(name="show")(show_container)
     app.add_typer(containers_app, name="containers")
     app.command()(pools)
 
@@ -65,6 +66,18 @@ def containers(
     """Show containers: state, reason, cost."""
     if context.invoked_subcommand is None:
         _show([row for row in with_database(wishes.look) if every or _lives(row)], as_json)
+
+
+def show_container(name: str, as_json: Json = False) -> None:
+    """One container, and the states it has gone through with the reason for each."""
+    row, transitions = with_database(lambda connection: wishes.show(connection, name))
+    if as_json:
+        show([{**row, "transitions": transitions}], as_json=True, title="container")
+        return
+    known = [{"field": k, "value": v} for k, v in row.items() if v not in (None, "")]
+    show(known, as_json=False, title=f"container {name}")
+    console.print()
+    show(transitions, as_json=False, title="states", columns=["at", "state", "reason"])
 
 
 def _wish_of(verb: Verb) -> Any:
