@@ -1,19 +1,21 @@
 """Every metric of the house, in one catalogue: what it is called, by what it is split, who has it.
 
-Names follow OpenTelemetry; dashboards, rules and docs/metrics.md use what Prometheus makes of them.
-Instruments are made from a `Telemetry`'s own meter provider, so two of
-them in one process (tests) do not mix their numbers.
+Names follow OpenTelemetry, in the form that its rules give them in Prometheus; dashboards, rules and
+docs/metrics.md spell them out. Each `Telemetry` has instruments of its own, so two of them in one
+process (tests) do not mix their numbers.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
-from opentelemetry.sdk.metrics import Histogram as HistogramInstrument
-from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from reveille import semconv
+from reveille.instruments import Counter, Histogram, Instrument, Labels, Sample, TableGauge
+
+__all__ = ["Metrics", "Sample", "TableGauge"]
 
 # Seconds. Waits here span a wake-up (1 ms) to a queue behind a cold start (an hour).
 SECONDS_BUCKETS: tuple[float, ...] = (
@@ -23,21 +25,6 @@ SECONDS_BUCKETS: tuple[float, ...] = (
 
 # Tokens a second: a large model on a CPU (1) to a small one, batched, on a data-centre GPU.
 RATE_BUCKETS: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
-_RATE_UNIT = "{token}/s"
-
-VIEWS = (
-    View(
-        instrument_type=HistogramInstrument,
-        instrument_unit=_RATE_UNIT,
-        aggregation=ExplicitBucketHistogramAggregation(RATE_BUCKETS),
-    ),
-    View(
-        instrument_type=HistogramInstrument,
-        instrument_unit="s",
-        aggregation=ExplicitBucketHistogramAggregation(SECONDS_BUCKETS),
-    ),
-)
-
 
 Kind = Literal["histogram", "counter", "gauge"]
 
@@ -62,51 +49,17 @@ class Entry:
     meaning: str
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One value of a gauge, and its labels (semconv.LABEL_*)."""
-
-    value: float
-    labels: Mapping[str, str]
-
-
-class TableGauge:
-    """A gauge with a row per combination of labels, replaced as a whole.
-
-    A combination that is gone from the table is gone from /metrics: it does not keep its last
-    value, and it does not become zero, which would look like a measurement.
-    """
-
-    def __init__(self, meter: Meter, name: str, *, unit: str, description: str) -> None:
-        self._read: Callable[[], Iterable[Sample]] = tuple
-        meter.create_observable_gauge(
-            name, callbacks=[self._observe], unit=unit, description=description
-        )
-
-    def replace(self, samples: Iterable[Sample]) -> None:
-        """Show these from now on."""
-        fixed = tuple(samples)
-        self._read = lambda: fixed
-
-    def follow(self, read: Callable[[], Iterable[Sample]]) -> None:
-        """Ask `read` at each scrape (in the scraping thread; it must not block)."""
-        self._read = read
-
-    def _observe(self, _: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(sample.value, dict(sample.labels)) for sample in self._read()]
-
-
-def show_as_zero(*counters: Counter, labels: Mapping[str, str]) -> None:
+def show_as_zero(*counters: Counter, labels: Labels) -> None:
     """Counted from now on: a panel says "none", not "no data", and a first event is seen to have come."""
     for counter in counters:
         counter.add(0, labels)
 
 
-class Metrics:
+class Metrics(Collector):
     """The instruments. Keep the values of labels few."""
 
-    def __init__(self, meter: Meter) -> None:
-        make = _Maker(meter)
+    def __init__(self) -> None:
+        make = _Maker()
         seconds, count, table = make.seconds, make.count, make.table
         pool, task_type, model = semconv.LABEL_POOL, semconv.LABEL_TASK_TYPE, semconv.LABEL_MODEL
         priority, outcome = semconv.LABEL_PRIORITY, semconv.LABEL_OUTCOME
@@ -252,34 +205,35 @@ class Metrics:
         )
         self.catalogue = tuple(make.entries)
 
+    def collect(self) -> Iterable[Metric]:
+        """For Prometheus's registry, at each scrape."""
+        for instrument in vars(self).values():
+            if isinstance(instrument, Instrument) and (family := instrument.family()) is not None:
+                yield family
+
 
 class _Maker:
     """Makes instruments and notes each in the catalogue."""
 
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
+    def __init__(self) -> None:
         self.entries: list[Entry] = []
 
     def seconds(self, name: str, by: str, meaning: str, *labels: str) -> Histogram:
-        self._note(f"{name}.seconds", "histogram", labels, by, meaning)
-        return self._meter.create_histogram(f"reveille.{name}", unit="s", description=meaning)
+        shown = self._note(f"{name}.seconds", "histogram", labels, by, meaning)
+        return Histogram(shown, meaning, SECONDS_BUCKETS)
 
     def rate(self, name: str, by: str, meaning: str, *labels: str) -> Histogram:
-        # Of the unit "{token}/s" the exporter keeps what it knows: per_second.
-        self._note(f"{name}.per.second", "histogram", labels, by, meaning)
-        return self._meter.create_histogram(
-            f"reveille.{name}", unit=_RATE_UNIT, description=meaning
-        )
+        shown = self._note(f"{name}.per.second", "histogram", labels, by, meaning)
+        return Histogram(shown, meaning, RATE_BUCKETS)
 
     def count(self, name: str, by: str, meaning: str, *labels: str) -> Counter:
-        self._note(f"{name}.total", "counter", labels, by, meaning)
-        return self._meter.create_counter(f"reveille.{name}", description=meaning)
+        return Counter(self._note(f"{name}.total", "counter", labels, by, meaning), meaning)
 
     def table(self, name: str, unit: str, by: str, meaning: str, *labels: str) -> TableGauge:
         suffix = {"s": ".seconds", "By": ".bytes"}.get(unit, "")
-        self._note(f"{name}{suffix}", "gauge", labels, by, meaning)
-        return TableGauge(self._meter, f"reveille.{name}", unit=unit, description=meaning)
+        return TableGauge(self._note(f"{name}{suffix}", "gauge", labels, by, meaning), meaning)
 
-    def _note(self, name: str, kind: Kind, labels: tuple[str, ...], by: str, meaning: str) -> None:
+    def _note(self, name: str, kind: Kind, labels: tuple[str, ...], by: str, meaning: str) -> str:
         shown = f"reveille_{name.replace('.', '_')}"
         self.entries.append(Entry(name=shown, kind=kind, labels=labels, by=by, meaning=meaning))
+        return shown

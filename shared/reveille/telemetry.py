@@ -9,19 +9,20 @@ import asyncio
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 
-from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from reveille import semconv
-from reveille.metrics import VIEWS, Metrics
+from reveille.metrics import Metrics
 from reveille.span_export import SWITCH, BackfillIds, QuietExporter, TaskSampler, otlp_exporter
 
 METRICS_CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -48,16 +49,9 @@ class Telemetry:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         GCCollector(registry=self._registry)
-        reader = PrometheusMetricReader(registry=self._registry, scope_info_enabled=False)
-        self._meters = MeterProvider(
-            [reader],
-            resource,
-            # The Prometheus reader shows none, and choosing them was half the cost of a measurement.
-            exemplar_filter=AlwaysOffExemplarFilter(),
-            shutdown_on_exit=False,
-            views=VIEWS,
-        )
-        self.metrics = Metrics(self._meters.get_meter(semconv.SCOPE))
+        self._registry.register(_Target(resource))
+        self.metrics = Metrics()
+        self._registry.register(self.metrics)
 
         self._exporter = exporter
         self._tracers: TracerProvider | None = None
@@ -100,6 +94,20 @@ class Telemetry:
     async def aclose(self, timeout_seconds: float = EXPORT_TIMEOUT_SECONDS) -> bool:
         """`shutdown` without blocking the event loop (the collector may live in it)."""
         return await asyncio.to_thread(self.shutdown, timeout_seconds)
+
+
+class _Target(Collector):
+    """`target_info`: whose metrics these are, in the words of its traces."""
+
+    def __init__(self, resource: Resource) -> None:
+        self._labels = {
+            name.replace(".", "_"): str(value) for name, value in resource.attributes.items()
+        }
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily("target_info", "Target metadata")
+        family.add_sample("target_info", self._labels, 1)
+        yield family
 
 
 def configure(

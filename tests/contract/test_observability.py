@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
-from opentelemetry.metrics import Counter, Histogram
 from opentelemetry.sdk.resources import Resource
 
+from reveille.instruments import Counter, Histogram
 from reveille.metrics import WORKERS, Sample
 from reveille.telemetry import Telemetry
 

@@ -12,9 +12,9 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from opentelemetry.metrics import Counter, Histogram
 
 from reveille.health import HttpServer, health_routes
+from reveille.instruments import Counter, Histogram
 from reveille.metrics import Entry, Sample, TableGauge
 from reveille.telemetry import Telemetry, configure
 from reveille.testing import eventually
