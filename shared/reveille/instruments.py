@@ -129,7 +129,7 @@ class TableGauge(Instrument):
         """See Instrument. A gauge that cannot be read is missing; the others are shown."""
         try:
             samples = list(self._read())
-        except Exception:  # noqa: BLE001 - one gauge's trouble must not blind the whole scrape
+        except Exception:
             log.exception("gauge_not_read", metric=self.name)
             return None
         if not samples:

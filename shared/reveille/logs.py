@@ -8,8 +8,9 @@ text of a model or a deck can neither begin a log line of its own nor steer a te
 import logging
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any, TextIO
 
 import structlog
@@ -18,6 +19,10 @@ from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from reveille.task import Claim
+from reveille.trace_context import parse
+
+# Whose attempt the asyncio task at work is, and on which server.
+_ATTEMPT: ContextVar[tuple[Claim, str] | None] = ContextVar("reveille_attempt", default=None)
 
 _HIDDEN = "***"
 # A value that names a secret is hidden whole, whatever it looks like.
@@ -52,6 +57,8 @@ _SECRETS_IN_TEXT = (
         rf"\1\2{_HIDDEN}",
     ),
 )
+# Each of those patterns has one of these: a text without them (an id, a name, a state) is let pass.
+_SUSPICIOUS = re.compile(r"[\s:=]")
 # Control characters, line and paragraph separators, and those that reorder text on a screen.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _CONTROL_BUT_NEWLINE = re.compile(_CONTROL.pattern.replace("\x00-\x1f", "\x00-\x09\x0b-\x1f"))
@@ -106,22 +113,34 @@ def configure_logging(
     )
 
 
-@contextmanager
-def task_fields(claim: Claim, *, server_id: str) -> Iterator[None]:
-    """While open, every log line of this asyncio task says which attempt it belongs to."""
-    with structlog.contextvars.bound_contextvars(
-        task_id=claim.task_id,
-        task_type=claim.task_type,
-        document_id=claim.document_id,
-        attempt=claim.attempt,
-        server_id=server_id,
-    ):
-        yield
+def speak_for(claim: Claim, *, server_id: str) -> None:
+    """From here on, every log line of this asyncio task says which attempt it belongs to."""
+    _ATTEMPT.set((claim, server_id))
+
+
+def add_task(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Which attempt it is about, where `speak_for` said so."""
+    attempt = _ATTEMPT.get()
+    if attempt is None:
+        return event
+    claim, server_id = attempt
+    return {
+        "task_id": claim.task_id,
+        "task_type": claim.task_type,
+        "document_id": claim.document_id,
+        "attempt": claim.attempt,
+        "server_id": server_id,
+        **event,
+    }
 
 
 def add_trace(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """The ambient span's ids, zero-padded as trace viewers search for them."""
+    """The ambient span's ids, zero-padded as trace viewers search for them; where no span is
+    recorded those of the task's row.
+    """
     span_context = trace.get_current_span().get_span_context()
+    if not span_context.is_valid and (attempt := _ATTEMPT.get()) is not None:
+        span_context = parse(attempt[0].traceparent) or span_context
     if span_context.is_valid:
         event["trace_id"] = trace.format_trace_id(span_context.trace_id)
         event["span_id"] = trace.format_span_id(span_context.span_id)
@@ -143,6 +162,8 @@ def show_controls(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 def mask_text(text: str) -> str:
     """A text (a DSN, an error message) without the credentials in it."""
+    if _SUSPICIOUS.search(text) is None:
+        return text
     for pattern, replacement in _SECRETS_IN_TEXT:
         text = pattern.sub(replacement, text)
     return text
@@ -159,22 +180,27 @@ def _formatter(*, as_json: bool, colors: bool) -> ProcessorFormatter:
     return ProcessorFormatter(
         foreign_pre_chain=[structlog.stdlib.ExtraAdder()],
         processors=[
-            structlog.contextvars.merge_contextvars,
+            add_task,
             structlog.stdlib.add_log_level,
             structlog.stdlib.add_logger_name,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
             add_trace,
             ProcessorFormatter.remove_processors_meta,
             structlog.processors.StackInfoRenderer(),
             structlog.processors.format_exc_info,
             mask_secrets,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
             *rendering,
         ],
     )
 
 
+@lru_cache(maxsize=1024)
+def _names_a_secret(key: str) -> bool:
+    return _SECRET_KEY.search(key) is not None
+
+
 def _masked(key: object, value: Any, depth: int) -> Any:
-    if value is not None and _SECRET_KEY.search(str(key)):
+    if value is not None and _names_a_secret(str(key)):
         return _HIDDEN
     if value is None or isinstance(value, bool | int | float):
         return value

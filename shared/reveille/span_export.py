@@ -85,16 +85,22 @@ class TaskSampler(Sampler):
     ) -> SamplingResult:
         """The decision for one span, and the tracestate it hands on."""
         parent = trace.get_current_span(parent_context).get_span_context()
-        if parent.is_valid and not is_minted(parent):
-            sampled = parent.trace_flags.sampled
-        else:
-            sampled = trace_id & ((1 << self._BITS) - 1) < self._bound
+        sampled = self.keeps(parent) if parent.is_valid else self._keeps_id(trace_id)
         state = parent.trace_state if parent.is_valid else None
         if state is not None and semconv.TRACESTATE_KEY in state:
             state = state.delete(semconv.TRACESTATE_KEY)  # it speaks of the creation alone
         if not sampled:
             return SamplingResult(Decision.DROP, None, state)
         return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes, state)
+
+    def keeps(self, parent: SpanContext) -> bool:
+        """Whether what begins below this valid context is recorded."""
+        if is_minted(parent):
+            return self._keeps_id(parent.trace_id)
+        return parent.trace_flags.sampled
+
+    def _keeps_id(self, trace_id: int) -> bool:
+        return trace_id & ((1 << self._BITS) - 1) < self._bound
 
     def get_description(self) -> str:
         """For the SDK's own diagnostics."""
@@ -160,6 +166,12 @@ class TracerSwitch(trace.TracerProvider):
 
     def __init__(self) -> None:
         self.provider: trace.TracerProvider | None = None
+        self.sampler: TaskSampler | None = None  # the provider's
+        self._others = False  # somebody else's provider is the global one
+
+    def keeps(self, parent: SpanContext) -> bool:
+        """Whether what begins below this context may be recorded: decided before a span is made."""
+        return self.sampler is None or self.sampler.keeps(parent)
 
     def get_tracer(self, *args: Any, **kwargs: Any) -> trace.Tracer:
         """A tracer that follows the switch."""
@@ -167,10 +179,15 @@ class TracerSwitch(trace.TracerProvider):
 
     @property
     def idle(self) -> bool:
-        """Whether no span can be recorded: nothing is configured, by us or by anybody."""
-        if self.provider is not None:
-            return False
-        return isinstance(trace.get_tracer_provider(), TracerSwitch | trace.ProxyTracerProvider)
+        """Whether no span can be recorded: nothing is configured, by us or, when we last looked, by
+        anybody.
+        """
+        return self.provider is None and not self._others
+
+    def look(self) -> None:
+        """See whether the global provider is somebody else's: asking each time takes 4 µs."""
+        present = trace.get_tracer_provider()
+        self._others = not isinstance(present, TracerSwitch | trace.ProxyTracerProvider)
 
     def install(self) -> None:
         """Become the global provider. One that somebody else installed stays, and is said."""

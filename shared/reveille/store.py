@@ -8,6 +8,7 @@ that arrive while one turn is in flight travel together in the next.
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import asyncpg
@@ -20,6 +21,7 @@ from reveille.sql import statement, together
 from reveille.task import Claim
 
 LOOK_LED_SECONDS_MAX = 5.0
+_CLAIM_COLUMNS = itemgetter(*Claim.__dataclass_fields__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,7 @@ class ServerEntry:
     status: str = "starting"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class End:
     """An attempt that ended and how. `traceparent` is its process span, for the next attempt's
     link.
@@ -198,7 +200,9 @@ class Store:
         )
 
     def _backoff(self, end: End) -> float:
-        if isinstance(end.outcome, Retry) and end.outcome.after_seconds is not None:
+        if not isinstance(end.outcome, Retry):
+            return 0.0
+        if end.outcome.after_seconds is not None:
             return end.outcome.after_seconds
         return backoff_seconds(
             end.claim.attempt - 1,
@@ -402,9 +406,9 @@ def _step_columns(steps: Sequence[Step]) -> tuple[list[Any], ...]:
 
 
 def _in_order(rows: Sequence[Mapping[str, Any]]) -> Sequence[Claim]:
-    names = Claim.__dataclass_fields__
-    claims = [Claim(**{name: row[name] for name in names}) for row in rows]
-    return sorted(claims, key=lambda claim: (-claim.priority, claim.task_id))
+    claims = [Claim(*_CLAIM_COLUMNS(row)) for row in rows]
+    claims.sort(key=lambda claim: (-claim.priority, claim.task_id))
+    return claims
 
 
 def _storable(value: Any) -> Any:

@@ -53,12 +53,14 @@ class Telemetry:
         self.metrics = Metrics()
         self._registry.register(self.metrics)
 
+        SWITCH.look()
         self._exporter = exporter
         self._tracers: TracerProvider | None = None
         if exporter is not None:
-            self._tracers = _tracer_provider(resource, exporter, sample_ratio)
+            sampler = TaskSampler(sample_ratio)
+            self._tracers = _tracer_provider(resource, exporter, sampler)
             SWITCH.install()
-            SWITCH.provider = self._tracers
+            SWITCH.provider, SWITCH.sampler = self._tracers, sampler
 
     @property
     def tracing(self) -> bool:
@@ -85,7 +87,7 @@ class Telemetry:
         if tracers is None or self._exporter is None:
             return True
         if SWITCH.provider is tracers:
-            SWITCH.provider = None
+            SWITCH.provider = SWITCH.sampler = None
         if _within(timeout_seconds, tracers.shutdown):
             return True
         self._exporter.shutdown()  # wakes an export that waits between two tries
@@ -139,10 +141,10 @@ def configure(
 
 
 def _tracer_provider(
-    resource: Resource, exporter: QuietExporter, sample_ratio: float
+    resource: Resource, exporter: QuietExporter, sampler: TaskSampler
 ) -> TracerProvider:
     provider = TracerProvider(
-        sampler=TaskSampler(sample_ratio),
+        sampler=sampler,
         resource=resource,
         shutdown_on_exit=False,  # Telemetry.shutdown does it, within a time
         id_generator=BackfillIds(),

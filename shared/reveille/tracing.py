@@ -9,9 +9,8 @@ from rows are the database's clock; spans that are lived through use this machin
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-from opentelemetry import context as context_api
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, Span, SpanKind, Status, StatusCode
@@ -47,6 +46,7 @@ class AttemptTrace:
 
     def __init__(self, span: Span) -> None:
         self._span = span
+        self._settle: Span | None = None
 
     @property
     def traceparent(self) -> str | None:
@@ -56,9 +56,25 @@ class AttemptTrace:
         return format_traceparent(self._span.get_span_context())
 
     @property
-    def trace_id(self) -> str:
-        """32 hex digits; that of the row also when nothing is recorded."""
-        return trace.format_trace_id(self._span.get_span_context().trace_id)
+    def settling(self) -> bool:
+        """Whether the span outlives the block it was opened by, until `end`."""
+        return self._settle is not None
+
+    def settle(self) -> None:
+        """The outcome is on its way to the database: a `settle` span begins, which `end` ends."""
+        if self._span.is_recording():
+            context = trace.set_span_in_context(self._span)
+            self._settle = _TRACER.start_span("settle", context=context)
+
+    def ambient(self) -> AbstractContextManager[object]:
+        """In the block the span is the ambient one: for what is logged about the attempt."""
+        return trace.use_span(self._span)
+
+    def end(self) -> None:
+        """The database has answered."""
+        if self._settle is not None:
+            self._settle.end()
+            self._span.end()
 
     def settled(self, outcome: Outcome) -> None:
         """Say how the attempt ended; a retry or a rejection marks the span as failed."""
@@ -85,46 +101,45 @@ def trace_attempt(
 
     Also writes what nobody was there to write: the `queued` span of this attempt's wait and, at
     the first claim of a task whose ids were minted, the `send` span. `parents` are the traceparents
-    of the tasks this one depended on. An exception marks the span and passes through.
+    of the tasks this one depended on. An exception marks the span and passes through. The span ends
+    with the block, or after `settle` by `end`.
     """
     if SWITCH.idle:
-        return _unrecorded_attempt(claim)
-    return _recorded_attempt(claim, server_id, pool, parents)
-
-
-@contextmanager
-def _unrecorded_attempt(claim: Claim) -> Iterator[AttemptTrace]:
-    """No span, but the row's ids as the ambient ones, for logs: 8 µs measured, of 30 the long way."""
-    span = NonRecordingSpan(parse(claim.traceparent) or trace.INVALID_SPAN_CONTEXT)
-    token = context_api.attach(trace.set_span_in_context(span))
-    try:
-        yield AttemptTrace(span)
-    finally:
-        context_api.detach(token)
-
-
-@contextmanager
-def _recorded_attempt(
-    claim: Claim, server_id: str, pool: Pool, parents: Iterable[str | None]
-) -> Iterator[AttemptTrace]:
+        return _UNRECORDED_BLOCK
     creation = creation_of(
         task_id=claim.task_id,
         created_at=claim.created_at,
         traceparent=claim.traceparent,
         tracestate=claim.tracestate,
     )
+    if not SWITCH.keeps(creation.span_context):
+        return _UNRECORDED_BLOCK
+    return _recorded_attempt(claim, creation, server_id, pool, parents)
+
+
+UNRECORDED = AttemptTrace(trace.INVALID_SPAN)
+_UNRECORDED_BLOCK = nullcontext(UNRECORDED)
+
+
+@contextmanager
+def _recorded_attempt(
+    claim: Claim, creation: Creation, server_id: str, pool: Pool, parents: Iterable[str | None]
+) -> Iterator[AttemptTrace]:
     span = start_process(claim, creation, server_id=server_id, pool=pool, parents=parents)
     if span.is_recording():
         write_history(claim, creation)
     attempt = AttemptTrace(span)
     with trace.use_span(
-        span, end_on_exit=True, record_exception=False, set_status_on_exception=False
+        span, end_on_exit=False, record_exception=False, set_status_on_exception=False
     ):
         try:
             yield attempt
         except BaseException as error:
             attempt.failed(type(error).__name__, str(error))
             raise
+        finally:
+            if not attempt.settling:
+                span.end()
 
 
 def start_process(

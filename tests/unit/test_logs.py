@@ -6,6 +6,7 @@ import logging
 import time
 import warnings
 from collections.abc import Iterator
+from contextvars import copy_context
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -14,7 +15,7 @@ import structlog
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
-from reveille.logs import configure_logging, mask_text, task_fields
+from reveille.logs import configure_logging, mask_text, speak_for
 from reveille.task import Claim
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -55,12 +56,18 @@ def fail(error: Exception) -> NoReturn:
     raise error
 
 
+def attempt_logs() -> None:
+    """What an attempt does, in a context of its own."""
+    speak_for(CLAIM, server_id="gpu-1")
+    structlog.stdlib.get_logger("worker").info("slide_done", slide=3)
+
+
 def test_line_carries_trace_and_task_in_full_width_hex(stream: io.StringIO) -> None:
     """A trace id is found in the viewer only with its leading zeros."""
     configure_logging("info", json=True, stream=stream)
     span = NonRecordingSpan(SpanContext(trace_id=0xABC, span_id=0xDEF, is_remote=True))
-    with trace.use_span(span), task_fields(CLAIM, server_id="gpu-1"):
-        structlog.stdlib.get_logger("worker").info("slide_done", slide=3)
+    with trace.use_span(span):
+        copy_context().run(attempt_logs)
     structlog.stdlib.get_logger("worker").info("idle")
     inside, outside = json_lines(stream)
     assert inside["trace_id"] == "00000000000000000000000000000abc"

@@ -14,7 +14,6 @@ from reveille import semconv
 from reveille.span_export import TaskSampler
 from reveille.trace_context import (
     creation_of,
-    current_traceparent,
     format_traceparent,
     parse,
     pipeline_links,
@@ -109,11 +108,6 @@ def test_database_times_become_exact_nanoseconds() -> None:
     moment = datetime(2026, 3, 1, 12, 0, 0, 123457, tzinfo=UTC)
     assert to_ns(moment) == 1_772_366_400_123_457_000
     assert to_ns(moment.replace(tzinfo=None)) == to_ns(moment)
-
-
-def test_no_ambient_span_means_no_traceparent() -> None:
-    """Outside of a trace nothing is handed on."""
-    assert current_traceparent() is None
 
 
 def _kept(sampler: TaskSampler, trace_id: int, flags: str, tracestate: str | None) -> bool:

@@ -3,9 +3,9 @@ ending is turned into.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Any, Literal, Self
 
 import structlog
 from pydantic import BaseModel, ValidationError
@@ -25,28 +25,52 @@ from reveille.worker.progress import ProgressReporter
 log = structlog.get_logger(__name__)
 
 
-class Stall:
-    """Ends what runs inside `watch` with TimeoutError when nothing has `moved` for `seconds`."""
+class Limit:
+    """The time that an attempt has, and the time that it may take without progress: one timer for
+    both. `with limit:` cancels what runs inside when one is over; afterwards `passed` says which, if
+    nobody else cancelled it too.
+    """
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.expired = False
-        self._limit: asyncio.Timeout | None = None
+    def __init__(self, timeout_seconds: float, stall_seconds: float | None = None) -> None:
+        self.timeout_seconds = timeout_seconds
+        self.stall_seconds = timeout_seconds if stall_seconds is None else stall_seconds
+        self.passed: Literal["timeout", "stalled"] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._ends_at = self._moved_at = 0.0
+        self._task: asyncio.Task[Any]
+        self._timer: asyncio.TimerHandle
+        self._cancels_before = 0
 
     def moved(self) -> None:
-        """There is progress: the time starts anew."""
-        if self._limit is not None and not self._limit.expired():
-            self._limit.reschedule(asyncio.get_running_loop().time() + self.seconds)
+        """There is progress: the time without any starts anew."""
+        self._moved_at = self._loop.time()
 
-    @asynccontextmanager
-    async def watch(self) -> AsyncIterator[None]:
-        """For the length of the block."""
-        try:
-            async with asyncio.timeout(self.seconds) as self._limit:
-                yield
-        finally:
-            self.expired = self._limit is not None and self._limit.expired()
-            self._limit = None
+    def __enter__(self) -> Self:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a limit cancels a task: there is none")
+        self._task = task
+        self._cancels_before = task.cancelling()
+        self._moved_at = now = self._loop.time()
+        self._ends_at = now + self.timeout_seconds
+        self._timer = self._loop.call_at(self._next(), self._look)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        if self.passed is not None and self._task.uncancel() > self._cancels_before:
+            self.passed = None  # cancelled by somebody else as well, who is to be obeyed
+
+    def _next(self) -> float:
+        return min(self._ends_at, self._moved_at + self.stall_seconds)
+
+    def _look(self) -> None:
+        now, due_at = self._loop.time(), self._next()
+        if now < due_at:  # it moved since the timer was set
+            self._timer = self._loop.call_at(due_at, self._look)
+            return
+        self.passed = "timeout" if self._ends_at <= due_at else "stalled"
+        self._task.cancel()
 
 
 class LiveContext:
@@ -63,7 +87,6 @@ class LiveContext:
         model_name: str,
         documents: Documents,
         reporter: ProgressReporter,
-        closing: AsyncExitStack,
     ) -> None:
         self._claim = claim
         self._store = store
@@ -71,9 +94,9 @@ class LiveContext:
         self._model_name = model_name
         self._documents = documents
         self._reporter = reporter
-        self._closing = closing
+        self._closing: AsyncExitStack | None = None
         self._document: Document | None = None
-        self.stall = Stall(claim.stall_seconds)
+        self.limit = Limit(claim.timeout_seconds, claim.stall_seconds)
 
     @property
     def task(self) -> Claim:
@@ -94,8 +117,14 @@ class LiveContext:
         """See TaskContext."""
         if self._document is None:
             opened = await self._documents.open(self._claim.document_id, self._claim.file_path)
+            self._closing = AsyncExitStack()
             self._document = await self._closing.enter_async_context(opened)
         return self._document
+
+    async def close(self) -> None:
+        """Let go of the document, if it was opened."""
+        if self._closing is not None:
+            await self._closing.aclose()
 
     async def progress(
         self,
@@ -107,7 +136,7 @@ class LiveContext:
         data: Mapping[str, Any] | None = None,
     ) -> None:
         """See TaskContext."""
-        self.stall.moved()
+        self.limit.moved()
         share = max(0, min(100, round(percentage)))
         self._reporter.add(
             Step(
@@ -126,7 +155,7 @@ class LiveContext:
 
     async def checkpoint(self, key: str, value: Any) -> None:
         """See TaskContext."""
-        self.stall.moved()
+        self.limit.moved()
         if not await self._store.save_checkpoint(self._claim, key, value):
             raise LeaseLost(f"task {self._claim.task_id} is no longer ours")
 
@@ -140,58 +169,40 @@ class LiveContext:
 
 
 async def attempt(
-    spec: TaskType,
-    handler: Handler,
-    context: HandlerContext,
-    *,
-    timeout_seconds: float,
-    stall: Stall | None = None,
+    spec: TaskType, handler: Handler, context: HandlerContext, limit: Limit
 ) -> Outcome:
     """Run the handler; every error becomes an outcome. Raises only CancelledError and LeaseLost."""
     try:
         options = spec.options.model_validate(context.task.processing_options)
     except ValidationError as error:
         return Reject(reason="bad_options", error=_bad_options(spec, error))
-    return await guarded(
-        lambda: handler(options, context), timeout_seconds=timeout_seconds, stall=stall
-    )
-
-
-async def guarded(
-    run: Callable[[], Awaitable[Outcome]], *, timeout_seconds: float, stall: Stall | None = None
-) -> Outcome:
-    """The outcome of `run`, whatever it raises."""
-    stall = stall or Stall(timeout_seconds)
     try:
-        async with asyncio.timeout(timeout_seconds) as limit, stall.watch():
-            return await run()
+        with limit:
+            return await handler(options, context)
     except TaskRejected as error:
         return Reject(reason=error.reason, error=error.error)
     except TaskRetry as error:
         return Retry(reason=error.reason, error=error.error, after_seconds=error.after_seconds)
     except LeaseLost:
         raise
-    except TimeoutError as error:
-        return _late(error, limit, timeout_seconds, stall)
+    except asyncio.CancelledError:
+        if limit.passed is None:
+            raise
+        return _late(limit)
     except Exception as error:  # noqa: BLE001 - a handler's bug must end the attempt, not the worker
         return unexpected(error)
 
 
-def _late(
-    error: TimeoutError, limit: asyncio.Timeout, timeout_seconds: float, stall: Stall
-) -> Outcome:
-    """Which of the two limits it was; a TimeoutError can come from the handler's own calls too."""
-    if limit.expired():
+def _late(limit: Limit) -> Outcome:
+    if limit.passed == "timeout":
         return Retry(
             reason="timeout",
-            error=f"not done within {timeout_seconds:.0f} s, the time limit of its task type",
+            error=f"not done within {limit.timeout_seconds:.0f} s, the time limit of its task type",
         )
-    if stall.expired:
-        return Retry(
-            reason="stalled",
-            error=f"no progress for {stall.seconds:.0f} s, the stall limit of its task type",
-        )
-    return unexpected(error)
+    return Retry(
+        reason="stalled",
+        error=f"no progress for {limit.stall_seconds:.0f} s, the stall limit of its task type",
+    )
 
 
 def unexpected(error: Exception) -> Retry:

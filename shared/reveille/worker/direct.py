@@ -18,7 +18,7 @@ from reveille.model import ModelClient
 from reveille.outcome import Done, Outcome, Reject, Release, Retry
 from reveille.task import Claim, TaskStatus
 from reveille.task_types import task_type
-from reveille.worker.attempt import attempt
+from reveille.worker.attempt import Limit, attempt
 
 if TYPE_CHECKING:
     from reveille.worker.service import WorkerService
@@ -213,9 +213,7 @@ async def _outcome(worker: "WorkerService", name: str, body: DirectRequest) -> O
     )
     async with AsyncExitStack() as closing:
         context = DirectContext(claim, worker, closing)
-        return await attempt(
-            spec, worker.handlers[name], context, timeout_seconds=spec.timeout_seconds
-        )
+        return await attempt(spec, worker.handlers[name], context, Limit(spec.timeout_seconds))
 
 
 def _answer(name: str, outcome: Outcome) -> web.Response:

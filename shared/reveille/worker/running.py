@@ -5,9 +5,11 @@ work on them, and the heartbeat, which asks whether they are still ours.
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import copy_context
 
 from reveille.metrics import Metrics
 from reveille.task import Claim
+from reveille.tracing import UNRECORDED
 from reveille.worker.slots import Slots
 
 IDLE_REPORT_SECONDS = 1.0
@@ -15,16 +17,20 @@ IDLE_REPORT_SECONDS = 1.0
 
 class Running:
     """A claimed task while it is ours. `lost` is written by the pulse and the reporter, read when
-    the attempt is cancelled.
+    the attempt is cancelled; `trace` by the attempt: its span is open until the task is settled.
+    `context` is that of the attempt: what is logged in it says whose it is.
     """
+
+    __slots__ = ("began", "claim", "context", "ending", "lost", "trace", "work")
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
         self.lost = False
-        self.ending = False  # its end is with the turns: nothing may interrupt it any more
+        self.ending = False  # its outcome is on its way: nothing may interrupt it any more
         self.began = time.monotonic()
-        self.settled: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self.work: asyncio.Task[None] | None = None
+        self.context = copy_context()
+        self.trace = UNRECORDED
 
 
 class Held:
@@ -40,6 +46,8 @@ class Held:
         self._pool = pool
         self._on_idle = on_idle
         self._running: dict[int, Running] = {}
+        self.none = asyncio.Event()  # set while nothing is held
+        self.none.set()
 
     def __len__(self) -> int:
         return len(self._running)
@@ -52,19 +60,19 @@ class Held:
         """For the heartbeat; may be called from its thread."""
         return [running.claim for running in self]
 
-    def works(self) -> list[asyncio.Task[None]]:
-        """The attempts under way."""
-        return [running.work for running in self if running.work is not None]
-
     def add(self, running: Running) -> None:
         """It is ours now; its slot was taken with the claim."""
+        if not self._running:
+            self.none.clear()
         self._running[running.claim.lease_token] = running
 
     def drop(self, running: Running) -> None:
         """It holds nothing any more; soon current_load says so."""
-        self._running.pop(running.claim.lease_token, None)
+        if self._running.pop(running.claim.lease_token, None) is None:
+            return
         self._slots.give_queued(1)
         if not self._running:
+            self.none.set()
             asyncio.get_running_loop().call_later(IDLE_REPORT_SECONDS, self._tell_idle)
 
     def lose(self, lease_tokens: frozenset[int]) -> None:

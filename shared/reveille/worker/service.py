@@ -118,6 +118,7 @@ class WorkerService(Service):
             task_types=self.task_types,
             metrics=self.telemetry.metrics,
             begin=self.attempts.begin,
+            settled=self.attempts.settled,
             leave=self.stopping.set,
         )
         self.model_watch = ModelWatch(
@@ -171,13 +172,13 @@ class WorkerService(Service):
                 await self.standing.say("draining", "stopping")
                 async with self.turns.under_way:  # what it claims is to be drained too
                     log.info("draining", tasks=len(self.held))
-                if works := self.held.works():
-                    await asyncio.wait(works)
+                await self.held.none.wait()
         for running in self.held:
             if running.work is not None and not running.ending:
                 running.work.cancel("drain")
-        if works := self.held.works():
-            await asyncio.wait(works, timeout=CANCEL_SECONDS_MAX)
+        with suppress(*DATABASE_ERRORS):  # TimeoutError is one
+            async with asyncio.timeout(CANCEL_SECONDS_MAX):
+                await self.held.none.wait()
         with suppress(*DATABASE_ERRORS):
             async with asyncio.timeout(CANCEL_SECONDS_MAX):
                 await self.store.retire(registration, "stopped")

@@ -12,6 +12,7 @@ import structlog
 from reveille.database import DATABASE_ERRORS
 from reveille.metrics import Metrics
 from reveille.notifier import SecondLooks
+from reveille.outcome import Outcome
 from reveille.store import End, Store
 from reveille.task import Claim, Pool
 from reveille.worker.ends import StuckEnds, is_about_an_end
@@ -27,7 +28,9 @@ TELL_SECONDS = 0.0005
 
 
 class Turns:
-    """`begin` is called with each claim, `leave` when a drained server has nothing left."""
+    """`begin` is called with each claim; `settled` with each attempt that ended and the status of its
+    task, None when it was not ours any more; `leave` when a drained server has nothing left.
+    """
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class Turns:
         task_types: Sequence[str],
         metrics: Metrics,
         begin: Callable[[Claim], None],
+        settled: Callable[[Running, Outcome, str | None], None],
         leave: Callable[[], None],
     ) -> None:
         self._store = store
@@ -50,6 +54,8 @@ class Turns:
         self._task_types = task_types
         self._metrics = metrics
         self._begin = begin
+        self._settled = settled
+        self._untold: list[tuple[Running, Outcome, str | None]] = []
         self._leave = leave
         self.stuck = StuckEnds(store.settle, on_settled=self._ended)
         self.under_way = asyncio.Lock()  # held while claims may be on their way
@@ -89,8 +95,7 @@ class Turns:
             self.hear()
 
     def end(self, running: Running, end: End) -> None:
-        """An attempt is over; `running.settled` will have the status, None when it was not ours."""
-        running.ending = True
+        """An attempt is over."""
         self._ends.append((running, end))
         self._news.set()
 
@@ -167,16 +172,25 @@ class Turns:
             self._start_looks()
 
     def _all_ended(self, ends: list[tuple[Running, End]], settled: Mapping[int, str]) -> None:
-        told = [(running, settled.get(end.claim.task_id)) for running, end in ends]
-        for running, _ in told:
+        if not ends:
+            return
+        for running, end in ends:
             self._held.drop(running)
-        if told:
-            asyncio.get_running_loop().call_later(TELL_SECONDS, _tell_settled, told)
+            self._untold.append((running, end.outcome, settled.get(end.claim.task_id)))
+        if self._held:
+            asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell_settled)
+        else:
+            self._tell_settled()  # a drain may be over with this one: nothing is left for later
 
-    def _ended(self, running: Running, _end: End, status: str | None) -> None:
-        """The attempt is over; `status` None: the task was not ours any more."""
+    def _ended(self, running: Running, end: End, status: str | None) -> None:
+        """Settled beside the turns."""
         self._held.drop(running)
-        _tell_settled([(running, status)])
+        self._settled(running, end.outcome, status)
+
+    def _tell_settled(self) -> None:
+        untold, self._untold = self._untold, []
+        for running, outcome, status in untold:
+            self._settled(running, outcome, status)
 
     async def _leave_when_drained(self) -> None:
         """An operator or the autoscaler drains this server: when nothing runs, say so and end."""
@@ -218,10 +232,3 @@ class Turns:
         finally:
             if self.looks is asyncio.current_task():
                 self.looks = None
-
-
-def _tell_settled(told: Sequence[tuple[Running, str | None]]) -> None:
-    """Let the attempts know how their tasks were settled."""
-    for running, status in told:
-        if not running.settled.done():
-            running.settled.set_result(status)
