@@ -437,6 +437,43 @@ async def test_handler_that_fails_on_closing_ends_its_attempt(database: Database
     assert (row["status"], row["attempt"]) == ("completed", 2)
 
 
+async def test_task_that_is_cancelled_while_its_last_progress_is_written_frees_its_slot(
+    database: Database,
+) -> None:
+    """Its outcome was on the way: whoever interrupted it then lost the slot for good."""
+    writing, may_write = asyncio.Event(), asyncio.Event()
+
+    async def step_and_done(context: TaskContext) -> Outcome:
+        if not may_write.is_set():
+            await context.progress(50, "half")
+        return Done()
+
+    worker = worker_of(database, step_and_done, slots=1)
+
+    def hold_the_writing_up() -> None:
+        flush = worker.reporter.flush
+
+        async def slow_flush() -> None:
+            writing.set()
+            await may_write.wait()
+            await flush()
+
+        worker.reporter.flush = slow_flush  # type: ignore[method-assign]
+
+    after_setup(worker, hold_the_writing_up)
+    async with living(worker, database):
+        first = await add(database)
+        await writing.wait()
+        (running,) = worker.held
+        await set_status(database, first, "cancelled")
+        await eventually(lambda: running.ending or running.lost)
+        worker.held.lose(frozenset({running.claim.lease_token}))  # as the heartbeat does
+        may_write.set()
+        row = await ended(database, await add(database))
+        assert row["status"] == "completed"
+    assert worker.slots.busy == 0
+
+
 async def test_pool_outlives_a_connection_that_hears_nothing_any_more(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,6 +93,34 @@ def test_followed_gauge_is_read_at_the_scrape() -> None:
     assert values == [[({}, 1.0)], [({}, 2.0)]]
 
 
+def test_gauge_that_cannot_be_read_hides_no_other() -> None:
+    """A graphics driver that fails must not take the queue's metrics off the dashboard."""
+    telemetry = configure("test")
+
+    def fail() -> list[Sample]:
+        raise OSError("nvidia-smi is gone")
+
+    telemetry.metrics.gpu_used.follow(fail)
+    telemetry.metrics.lease_lost.add(2)
+    found = scraped(telemetry.metrics_text())
+    assert found["reveille_lease_lost_total"] == [({}, 2.0)]
+    assert "reveille_gpu_used_ratio" not in found
+
+
+def test_value_on_a_bucket_s_bound_counts_in_it() -> None:
+    """`le` means less or equal: a call of exactly a second is one of at most a second."""
+    telemetry = configure("test")
+    for value in (1.0, 1.0000001, 9999.0):
+        telemetry.metrics.task_processing.record(value, {"task_type": "a"})
+    found = scraped(telemetry.metrics_text())
+    buckets = {
+        labels["le"]: count for labels, count in found["reveille_task_processing_seconds_bucket"]
+    }
+    assert [buckets[bound] for bound in ("0.5", "1.0", "2.0", "3600.0", "+Inf")] == [0, 1, 2, 2, 3]
+    assert found["reveille_task_processing_seconds_count"] == [({"task_type": "a"}, 3.0)]
+    assert found["reveille_task_processing_seconds_sum"][0][1] == pytest.approx(10001.0000001)
+
+
 def test_two_telemetries_in_one_process_do_not_mix() -> None:
     """A demo or a test with several services in one process keeps their numbers apart."""
     one, other = configure("one"), configure("other")
