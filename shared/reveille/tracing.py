@@ -113,12 +113,19 @@ def trace_attempt(
         tracestate=claim.tracestate,
     )
     if not SWITCH.keeps(creation.span_context):
-        return _UNRECORDED_BLOCK
+        return _left_out_attempt(creation)
     return _recorded_attempt(claim, creation, server_id, pool, parents)
 
 
 UNRECORDED = AttemptTrace(trace.INVALID_SPAN)
 _UNRECORDED_BLOCK = nullcontext(UNRECORDED)
+
+
+@contextmanager
+def _left_out_attempt(creation: Creation) -> Iterator[AttemptTrace]:
+    """Not sampled: what is inside sees a parent that is not kept, and is not kept either."""
+    with trace.use_span(NonRecordingSpan(creation.span_context)):
+        yield UNRECORDED
 
 
 @contextmanager

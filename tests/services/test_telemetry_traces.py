@@ -343,6 +343,22 @@ async def test_ratio_zero_drops_minted_traces_but_follows_the_backend(sink: Otlp
     assert {span.name.split()[0] for span in sink.spans} == {"queued", "process"}
 
 
+async def test_what_happens_inside_an_attempt_that_is_not_sampled_is_not_kept_either(
+    sink: OtlpSink,
+) -> None:
+    """A rendered page's span would else begin a trace of its own, and be sampled by its own dice."""
+    out = replace(CLAIM, traceparent=f"00-{'f' * 32}-{SPAN_ID}-01")
+    tracer = trace.get_tracer(semconv.SCOPE)
+    async with traced(sink, ratio=0.5):
+        for _ in range(30):
+            with (
+                trace_attempt(out, server_id="gpu-1", pool="visual") as process,
+                tracer.start_as_current_span("render page"),
+            ):
+                process.settled(Done())
+    assert not sink.spans
+
+
 async def test_without_a_collector_nothing_is_recorded_but_the_trace_id_is_known(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
