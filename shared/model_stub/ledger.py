@@ -27,6 +27,7 @@ class RequestRecord:
     outcome: Outcome = "running"
     fault: str | None = None
     generating: bool = False
+    begun_at: float = field(default=0.0)  # by the monotonic clock
     seconds: float = field(default=0.0)
 
 
@@ -55,7 +56,7 @@ class Ledger:
     @contextlib.contextmanager
     def recorded(self, record: RequestRecord) -> Iterator[RequestRecord]:
         """Count a request from its arrival to its end, however it ends."""
-        begun_at = time.monotonic()
+        begun_at = record.begun_at = time.monotonic()
         self.last.append(record)
         self.active += 1
         self.active_peak = max(self.active_peak, self.active)

@@ -141,6 +141,33 @@ GOALS = (
         at_most=True,
         suffix=" ms",
     ),
+    *(
+        Goal(
+            says=f"the GPU is busy over a backlog of 200 decks, calls of 1 s, {slots}",
+            value=_plain("decks", slots, "GPU busy %"),
+            limit=99,
+            suffix=" %",
+        )
+        for slots in ("1 slot", "2 slots", "4 slots", "8 slots")
+    ),
+    Goal(
+        says="metrics: processor time of a task that does nothing, of one without",
+        value=_ratio("seeing", "metrics", "nothing", "CPU µs per task"),
+        limit=1.05,
+        at_most=True,
+        suffix=" ×",
+    ),
+    Goal(
+        says="metrics, logs and traces: tasks/s with ten slots full of calls of 50 ms, of those without",
+        value=_ratio(
+            "seeing",
+            "calls of 50 ms: metrics, logs, traces",
+            "calls of 50 ms: nothing",
+            "tasks/s",
+        ),
+        limit=0.95,
+        suffix=" ×",
+    ),
     Goal(
         says="idle worker, transactions a minute",
         value=_plain("idle", "a minute of nothing", "reveille"),

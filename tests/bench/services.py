@@ -1,6 +1,7 @@
 """The five services as processes, with their defaults, on a database of their own."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,6 +16,8 @@ STARTED = '"service_started"'
 REGISTERED = '"server_registered"'
 START_SECONDS_MAX = 60.0
 LOOK_SECONDS = 0.01
+CALL_SECONDS = 0.5  # of the stand-in model
+ROOT = Path(__file__).parents[2]
 
 
 class Running:
@@ -24,12 +27,22 @@ class Running:
         self.child = child
         self.start_seconds = seconds
 
+    @property
+    def url(self) -> str:
+        """Where it serves HTTP."""
+        for line in self.child.log_path.read_text().splitlines():
+            if STARTED in line:
+                return str(json.loads(line)["url"])
+        raise RuntimeError(f"{self.child.name} did not say where it serves")
+
 
 @asynccontextmanager
 async def running_services(dsn: str, scratch: Path) -> AsyncIterator[Mapping[str, Running]]:
-    """All five, until the block ends; the autoscaler has nothing to start (provider static)."""
+    """All five, until the block ends; the autoscaler has nothing to start (provider static), and
+    documents are the examples.
+    """
     async with AsyncExitStack() as stack:
-        stub = Stub(StubSettings(port=0))
+        stub = Stub(StubSettings(port=0, service_seconds=CALL_SECONDS))
         await stub.start()
         stack.push_async_callback(stub.stop)
         environment = {
@@ -38,15 +51,18 @@ async def running_services(dsn: str, scratch: Path) -> AsyncIterator[Mapping[str
             "REVEILLE_PROVIDER": "static",
             "REVEILLE_LOG_JSON": "true",
             "REVEILLE_HTTP_PORT": "0",
+            "REVEILLE_DOCUMENT_ROOT": str(ROOT / "examples"),
+            "REVEILLE_DRAIN_SECONDS": "0.5",
         }
         running: dict[str, Running] = {}
         for name in SERVICES:
-            running[name] = await _start(name, environment, scratch / f"{name}.log")
+            running[name] = await started(name, environment, scratch / f"{name}.log")
             stack.push_async_callback(asyncio.to_thread, running[name].child.stop, wait_seconds=10)
         yield running
 
 
-async def _start(name: str, environment: Mapping[str, str], log: Path) -> Running:
+async def started(name: str, environment: Mapping[str, str], log: Path) -> Running:
+    """One of them, when it serves; stopping its child is the caller's."""
     began = time.monotonic()
     child = start_module(name, environment=environment, log_path=log)
     mark = REGISTERED if name.endswith("worker") else STARTED

@@ -106,6 +106,15 @@ class Stage:
         return await asyncpg.connect(dsn, command_timeout=STATEMENT_SECONDS_MAX)
 
     @asynccontextmanager
+    async def connection_to(self, dsn: str) -> AsyncIterator[Any]:
+        """The same to another database, for the length of a block."""
+        connection = await asyncpg.connect(dsn, command_timeout=STATEMENT_SECONDS_MAX)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    @asynccontextmanager
     async def connection(self, contestant: Contestant) -> AsyncIterator[Any]:
         """The same for the length of a block."""
         connection = await self.open_connection(contestant)

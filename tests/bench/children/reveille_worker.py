@@ -14,7 +14,7 @@ from reveille.settings import WorkerSettings
 from reveille.task_types.handling import Handler, HandlerContext
 from reveille.task_types.spec import TaskOptions
 from reveille.telemetry import Telemetry, configure
-from reveille.worker import WorkerService
+from reveille.worker import WorkerService, attempts
 
 
 class NoModel:
@@ -49,6 +49,10 @@ class BenchWorker(WorkerService):
         ):
             await asyncio.sleep(0.01)
         say("ready")
+
+
+def count_nothing(*_: object) -> None:
+    """In place of the metrics of a settled task, to see what they cost."""
 
 
 def say(line: str) -> None:
@@ -90,9 +94,16 @@ def main() -> None:
         DATABASE_URL=dsn,  # type: ignore[arg-type]
         slots=options.get("slots", 10),
         otlp_endpoint=options.get("otlp"),
+        trace_sample_ratio=options.get("ratio", 1.0),
     )
+    if options.get("blind"):
+        attempts.count_settled = count_nothing  # type: ignore[attr-defined]
     configure_logging(options.get("log_level", "warning"), json=True)
-    telemetry = configure("bench-worker", otlp_endpoint=settings.otlp_endpoint)
+    telemetry = configure(
+        "bench-worker",
+        otlp_endpoint=settings.otlp_endpoint,
+        sample_ratio=settings.trace_sample_ratio,
+    )
     task_type = "slide_feedback" if options.get("other") else "visual_analysis"
     work = handler(
         report=options.get("report", False),

@@ -4,6 +4,7 @@ from tests.bench.scenario import Scenario
 from tests.bench.scenarios import (
     bulk,
     claim,
+    decks,
     dependencies,
     drain,
     enqueue,
@@ -25,6 +26,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     growth.SCENARIO,
     dependencies.SCENARIO,
     gpu.SCENARIO,
+    decks.SCENARIO,
     render.SCENARIO,
     seeing.SCENARIO,
     idle.SCENARIO,

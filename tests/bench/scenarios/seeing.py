@@ -12,6 +12,7 @@ from tests.bench.scenario import Case, Measures, Scenario
 from tests.bench.stage import Stage, until_empty
 
 TASKS = 5_000
+CALL_SECONDS, CALLS = 0.05, 600  # slots that are full of calls far shorter than a model's
 
 
 @asynccontextmanager
@@ -34,9 +35,9 @@ async def _collector() -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-def _case(name: str, *, traces: bool = False, **options: Any) -> Case:
+def _case(name: str, *, tasks: int = TASKS, traces: bool = False, **options: Any) -> Case:
     async def measure(stage: Stage) -> Measures:
-        tasks = TASKS // 5 if stage.short else TASKS
+        count = tasks // 5 if stage.short else tasks
         await stage.empty(REVEILLE)
         async with _collector() as collector:
             said = {**options, "otlp": collector if traces else None}
@@ -44,31 +45,38 @@ def _case(name: str, *, traces: bool = False, **options: Any) -> Case:
                 stage.workers(REVEILLE, 1, slots=10, **said) as (worker,),
                 stage.connection(REVEILLE) as connection,
             ):
-                await connection.execute(REVEILLE.many(tasks))
+                await connection.execute(REVEILLE.many(count))
                 used, began = cpu_seconds(worker.process.pid), time.monotonic()
                 ended = await until_empty(connection, REVEILLE, 120)
                 used = cpu_seconds(worker.process.pid) - used
-        return {"CPU µs per task": used * 1e6 / tasks, "tasks/s": tasks / (ended - began)}
+        return {"CPU µs per task": used * 1e6 / count, "tasks/s": count / (ended - began)}
 
     return Case(name=name, measure=measure)
 
 
+ALL = {"log_level": "info", "traces": True}
+
+
 def _cases(short: bool) -> Sequence[Case]:
-    del short
-    return [
-        _case("metrics alone"),
-        _case("metrics and logs at info", log_level="info"),
-        _case("metrics, logs and traces", log_level="info", traces=True),
+    cases = [
+        _case("nothing", blind=True),
+        _case("metrics"),
+        _case("metrics, one trace in a hundred", traces=True, ratio=0.01),
+        _case("metrics, logs at info", log_level="info"),
+        _case("metrics, logs, traces", **ALL),
+        _case("calls of 50 ms: nothing", tasks=CALLS, seconds=CALL_SECONDS, blind=True),
+        _case("calls of 50 ms: metrics, logs, traces", tasks=CALLS, seconds=CALL_SECONDS, **ALL),
     ]
+    return [cases[0], cases[4]] if short else cases
 
 
 SCENARIO = Scenario(
     name="seeing",
-    title="Seeing: a drain of tasks that do nothing, with metrics, logs, traces (10 slots)",
+    title="Seeing: what metrics, logs and traces cost a worker with ten full slots",
     unit="as named",
     better="less",
     cases=_cases,
     rounds=2,
     note="Spans (send, queued, process, settle) go to a collector on the same cores. "
-    "Beside a model call of a second, a microsecond is a millionth.",
+    "The first cases drain tasks that do nothing, the last two tasks with one call of 50 ms: 200/s at the most.",
 )
