@@ -214,10 +214,12 @@ async def test_prices_come_from_the_account_and_change_with_it(
         assert await world.database.fetchval(price) == 0.95
 
 
-async def test_spot_replica_that_is_taken_away_is_replaced_at_once(
+async def test_spot_replica_that_is_taken_away_is_given_up_at_once_and_remembered(
     account: VerdaWorld, scaler: Scaler
 ) -> None:
-    """Its worker is lost and Verda has no GPU for it: the minute of grace would be in vain."""
+    """Its worker is lost and Verda has no GPU for it: a minute of grace would be in vain, and so
+    would be the next try, however long it had worked.
+    """
     async with scaler() as world:
         await world.add_task(priority=3)
         await settle(world)
@@ -225,15 +227,19 @@ async def test_spot_replica_that_is_taken_away_is_replaced_at_once(
         await world.register_workers()
         await settle(world)
         assert await world.containers() == [(NAME, "ready")]
+        await world.finish_tasks()
+        await world.pass_time(3600)
+        await world.database.execute("UPDATE containers SET idle_since = reveille_now()")
         account.verda.evict(NAME)
         await world.set_server("lost")
         world.scaler.providers["verda"]._asked_at.clear()  # type: ignore[attr-defined]
-        for _ in range(3):
-            await settle(world)
+        await settle(world)
+        await world.add_task(priority=3)
+        await settle(world)
         (first, second) = await world.containers("spot, state, reason")
         assert first[:2] == (True, "failed")
         assert first[2].startswith("its worker is silent and its GPU was taken away")
-        assert second[:2] == (True, "booting"), "one that was ready is replaced in kind"
+        assert second[:2] == (False, "booting"), "the next offer, for there is no spot GPU"
 
 
 async def test_account_that_refuses_our_credentials_holds_with_the_settings_names(
