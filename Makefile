@@ -52,8 +52,8 @@ schema-dump: $(STAMP) ## write db/schema.sql from the migrations
 pictures: $(STAMP) ## the trace in docs/tracing.md, from a run that is slow on purpose
 	@$(BIN)/python -m docs.trace_pictures
 
-screenshots: $(STAMP) ## the picture of the board in the README (needs chromium)
-	@$(BIN)/python docs/screenshots.py
+screenshots: $(STAMP) ## the pictures of the board in the README (needs chromium)
+	@$(BIN)/python -m docs.screenshots
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .reveille

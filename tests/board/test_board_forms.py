@@ -201,6 +201,15 @@ async def test_form_leads_back_to_the_board_only(boss: Visitor, where: str) -> N
     assert (await boss.send("/tasks/cancel", ("id", "1"), ("back", where))).path == "/"
 
 
+async def test_what_a_form_did_is_kept_for_the_page_that_is_opened(boss: Visitor) -> None:
+    """A live page in another tab that refreshes meanwhile does not swallow it."""
+    script = {"Reveille-Script": "1"}
+    answer = await boss.send("/tasks/cancel", ("id", "1"), ("back", "/tasks"), headers=script)
+
+    assert answer.said == (await boss.look("/tasks")).said == "There is no task 1."
+    assert (await boss.look("/tasks")).said == ""
+
+
 async def test_said_cookie_cannot_put_markup_on_a_page(boss: Visitor) -> None:
     """What a form did is told with names from the form; they stay text."""
     said = await boss.send(

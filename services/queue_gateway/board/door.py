@@ -25,6 +25,7 @@ from queue_gateway.refusal import Refusal
 SEAL_COOKIE = "reveille_form"
 SAID_COOKIE = "reveille_said"
 PROOF_FIELD = "proof"
+SCRIPT_HEADER = "Reveille-Script"  # of what board.js fetches: nobody reads what was said there
 LOGIN_SECONDS = 7 * 86_400
 SAID_SECONDS = 30
 SAID_CHARS_MAX = 400
@@ -80,7 +81,7 @@ def guarded(desk: Desk, show: Page, *, timed: bool = True) -> Handler:
             response.headers.update(refusal.headers)
         if not response.prepared:
             _keep(request, response, SEAL_COOKIE, seal, LOGIN_SECONDS)
-            if visitor.said is not None:
+            if visitor.said is not None and SCRIPT_HEADER not in request.headers:
                 response.del_cookie(SAID_COOKIE)
         return response
 

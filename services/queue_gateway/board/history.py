@@ -19,7 +19,7 @@ from queue_gateway.desk import Desk
 PARTS = 60
 NEWEST_MAX = 10_000  # tasks that a chart looks at
 KEPT_SECONDS = 2.0
-SPANS_SECONDS: Mapping[str, int] = {"1h": 3_600, "24h": 86_400, "7d": 7 * 86_400}
+SPANS_SECONDS: Mapping[str, int] = {"15m": 900, "1h": 3_600, "24h": 86_400, "7d": 7 * 86_400}
 MEANS = frozenset({"waiting", "running", "containers"})
 
 Values = list[float | None]

@@ -37,13 +37,13 @@ def ago(value: datetime, now: datetime) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """80 ms, 1.2 s, 3 min, 3 min 20 s, 2 h 05 min, 3 d 4 h."""
+    """80 ms, 1.2 s, 3 min, 3 min 20 s, 2 h 05 min, 3 d 4 h; whole seconds when they are given so."""
     if seconds is None:
         return "–"
     if 0 < seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 59.95:
-        return f"{seconds:.1f} s"
+        return f"{seconds} s" if isinstance(seconds, int) else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest:02} s" if rest else f"{minutes} min"

@@ -3,6 +3,9 @@
 "use strict";
 
 const PAUSE_MS = 400; // between two refreshes, however much happens
+// What a form did is told to a page that is opened, not to a script that reads one.
+const BY_SCRIPT = { "Reveille-Script": "1" };
+const AGAIN_MS = 3000; // between two attempts at the event stream
 const content = document.getElementById("content");
 const label = document.getElementById("live");
 document.documentElement.classList.add("js");
@@ -57,7 +60,7 @@ async function refresh() {
   if (!dirty || document.hidden) return;
   dirty = false;
   try {
-    const response = await fetch(location.pathname + location.search, { headers: { Accept: "text/html" } });
+    const response = await fetch(location.pathname + location.search, { headers: BY_SCRIPT });
     if (response.redirected) return location.reload(); // logged out meanwhile
     if (!response.ok) return;
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
@@ -79,11 +82,15 @@ function say(word, on) {
   label.classList.toggle("on", on);
 }
 
-function follow(url) {
+function follow(url, missed = false) {
   const source = new EventSource(url);
-  let missed = false;
   source.addEventListener("open", () => say("live", true));
-  source.addEventListener("error", () => { missed = true; say("reconnecting", false); });
+  source.addEventListener("error", () => {
+    missed = true;
+    say("reconnecting", false);
+    // A browser tries again by itself, but not after an answer such as a proxy's 502.
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => follow(url, true), AGAIN_MS);
+  });
   source.addEventListener("snapshot", () => { if (missed) changed(); missed = false; });
   source.addEventListener("task", changed);
   source.addEventListener("end", () => { source.close(); say("", false); changed(); });
@@ -154,8 +161,9 @@ function send(form, file) {
   return new Promise((done) => {
     const request = new XMLHttpRequest();
     request.upload.addEventListener("progress", (event) => { if (event.lengthComputable) bar.value = (100 * event.loaded) / event.total; });
-    request.addEventListener("loadend", () => done(request.status < 400 && request.responseURL ? request.responseURL : "/documents"));
+    request.addEventListener("loadend", () => done(new URL(request.responseURL || "/documents", location).pathname));
     request.open("POST", form.action);
+    for (const [name, value] of Object.entries(BY_SCRIPT)) request.setRequestHeader(name, value);
     request.send(body);
   });
 }
@@ -163,7 +171,10 @@ function send(form, file) {
 async function upload(files) {
   const form = document.getElementById("upload");
   let last = "/documents";
-  for (const file of files) last = await send(form, file);
+  for (const file of files) {
+    last = await send(form, file);
+    if (last === "/documents") break; // refused: that page says why
+  }
   location.assign(files.length > 1 ? "/documents" : last);
 }
 
