@@ -36,11 +36,12 @@ chaos: $(STAMP) ## kill, freeze and cut off everything under load, then count (S
 bench: $(STAMP) ## measure us, hand-written SQL and other queues (SHORT=1; ONLY="drain-1 claim"); writes docs/benchmarks
 	@$(BIN)/python -m tests.bench $(if $(SHORT),--short,$(if $(ONLY),,--out)) $(if $(ONLY),--only $(ONLY))
 
-check: $(STAMP) ## format, lint, types, import rules
+check: $(STAMP) ## format, lint, types, import rules, locked dependencies
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(BIN)/python -m tests.locks
 
 format: $(STAMP) ## format the code
 	$(BIN)/ruff format .

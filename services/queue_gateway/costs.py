@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from queue_gateway.desk import Desk
-from queue_gateway.refusal import Refusal
 from queue_gateway.route import Call, Route
 from queue_gateway.shapes import Body, ById, Params
 from reveille import costs
@@ -17,7 +16,9 @@ from reveille.costs import Costs, DocumentCosts, parse_month
 class CostsWanted(Params):
     """A month in UTC; unset: the running one."""
 
-    month: Annotated[str, Field(pattern=r"^\d{4}-\d{2}$", examples=["2026-01"])] | None = None
+    month: (
+        Annotated[str, Field(pattern="^2[0-9]{3}-(0[1-9]|1[0-2])$", examples=["2026-01"])] | None
+    ) = None
 
 
 async def show(call: Call[CostsWanted, Body]) -> Costs:
@@ -26,11 +27,8 @@ async def show(call: Call[CostsWanted, Body]) -> Costs:
 
 
 async def costs_of_month(desk: Desk, month: str | None = None) -> Costs:
-    """Raises Refusal 422 for a month that does not exist."""
-    try:
-        begins_at = None if month is None else parse_month(month)
-    except ValueError:
-        raise Refusal(422, f"{month} is not a month.") from None
+    """`month` as in CostsWanted."""
+    begins_at = None if month is None else parse_month(month)
     always_on = desk.settings.always_on_usd_per_month
     return await desk.store.ask(lambda pool: costs.costs_of_month(pool, begins_at, always_on))
 

@@ -9,13 +9,13 @@ module does not know are ignored: the callers exist.
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from queue_gateway.desk import Desk
 from queue_gateway.long_poll import await_task, release
 from queue_gateway.refusal import Refusal, not_found
 from queue_gateway.route import JSON, Call, Route
-from queue_gateway.shapes import Answer, Id, Params
+from queue_gateway.shapes import Answer, Id, Params, not_a_truth_value
 from queue_gateway.waiting import WaitSeconds, gone
 
 ServerId = Annotated[str, Field(min_length=1, max_length=255)]
@@ -33,6 +33,9 @@ class _Message(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     server_id: ServerId
+
+    # No member is a truth value; but "5" may pass for 5: the callers exist.
+    _numbers = field_validator("*", mode="before")(not_a_truth_value)
 
 
 class Registering(_Message):

@@ -9,7 +9,7 @@ from queue_gateway.changes import Interest
 from queue_gateway.desk import Desk
 from queue_gateway.refusal import Refusal, not_found
 from queue_gateway.route import Call, Reply, Route
-from queue_gateway.shapes import Answer, Body, ById
+from queue_gateway.shapes import Answer, Body, ById, SentPriority
 from queue_gateway.store import Store
 from queue_gateway.submit import check_options, sending
 from queue_gateway.task_view import TaskSummary, overall
@@ -25,7 +25,7 @@ class PipelineOrder(Body):
 
     file_path: str | None = None
     company_id: Annotated[str, Field(max_length=255)] | None = None
-    priority: Priority = Priority.NORMAL
+    priority: SentPriority = Priority.NORMAL
     processing_options: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -7,11 +7,19 @@ from pydantic import Field
 
 from queue_gateway.refusal import Refusal, not_found
 from queue_gateway.route import Call, Reply, Route
-from queue_gateway.shapes import Answer, Body, ById, Id, Params, Several
+from queue_gateway.shapes import (
+    Answer,
+    Body,
+    ById,
+    Id,
+    Params,
+    SentPriority,
+    Several,
+)
 from queue_gateway.store import Statements
 from queue_gateway.submit import check_options, sending
 from queue_gateway.task_view import TaskSummary
-from reveille.task import Pool, Priority, TaskStatus
+from reveille.task import Pool, TaskStatus
 from reveille.trace_context import trace_id_of
 
 STEPS_MAX = 500  # of one task, the newest
@@ -22,7 +30,7 @@ class NewTask(Body):
 
     document_id: Id
     task_type: Annotated[str, Field(max_length=50, examples=["visual_analysis"])]
-    priority: Priority | None = Field(
+    priority: SentPriority | None = Field(
         None, description="1 normal, 2 high, 3 critical; unset: the task type's default"
     )
     file_path: str | None = None

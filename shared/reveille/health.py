@@ -7,11 +7,13 @@ sending work here, and why not.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from reveille.errors import ReveilleError
 from reveille.telemetry import METRICS_CONTENT_TYPE, Telemetry
@@ -23,6 +25,21 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 PROBLEM_CONTENT_TYPE = "application/problem+json"
 HEAD_SECONDS_MAX = 20.0
+
+
+def _malformed_in_a_line(record: logging.LogRecord) -> bool:
+    """Bytes that are no HTTP are their sender's fault: a line, not a traceback with the bytes in it."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        record.msg = "malformed request from %s: %s"
+        sender = record.args[0] if isinstance(record.args, tuple) and record.args else "somebody"
+        record.args = (sender, type(error).__name__)
+        record.levelno, record.levelname = logging.INFO, "INFO"
+        record.exc_info = None
+    return True
+
+
+logging.getLogger("aiohttp.server").addFilter(_malformed_in_a_line)
 
 
 def problem(status: int, title: str, detail: str = "", **extra: Any) -> web.Response:

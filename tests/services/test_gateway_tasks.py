@@ -203,3 +203,11 @@ async def test_traceparent_of_the_caller_reaches_the_row(
         "SELECT traceparent, tracestate FROM processing_queue WHERE id = $1", task["id"]
     )
     assert row == {"traceparent": caller, "tracestate": None}
+
+
+async def test_values_of_another_type_are_refused(gateway: RunningGateway) -> None:
+    """false is not 0 and "3" is not 3: what the document calls an integer is one."""
+    for member, value in (("max_retries", False), ("document_id", "7"), ("priority", True)):
+        body = {"document_id": 7, "task_type": "visual_analysis", member: value}
+        refused = await gateway.post("/api/tasks", body, 422)
+        assert refused["errors"][0]["field"] == member
