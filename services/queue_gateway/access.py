@@ -6,43 +6,20 @@ reading only, so a foreign page can change nothing. The board's own forms carry 
 (`board/door.py`); for them alone the cookie counts as well.
 """
 
-import hmac
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from hashlib import sha256
-from typing import Literal, get_args
+from collections.abc import Callable
 
 from aiohttp import web
 
 from queue_gateway.refusal import Refusal
-from reveille.errors import ConfigurationError
-
-Scope = Literal["read", "submit", "work", "operate"]
-SCOPES: tuple[Scope, ...] = get_args(Scope)
+from reveille.tokens import SCOPES, Scope, Tokens, bearer_of, digest_of
 
 COOKIE = "reveille_token"
 READING = frozenset({"GET", "HEAD"})
 CLIENTS_MAX = (
     10_000  # whose request rates are remembered; the longest silent one is forgotten first
 )
-
-
-def parse_tokens(text: str) -> dict[bytes, frozenset[Scope]]:
-    """`token=read+submit,token2=operate` to scopes by the token's digest. Raises
-    ConfigurationError, without the tokens.
-    """
-    known: dict[str, Scope] = {scope: scope for scope in SCOPES}
-    tokens: dict[bytes, frozenset[Scope]] = {}
-    for number, entry in enumerate(filter(None, (part.strip() for part in text.split(","))), 1):
-        token, equals, names = entry.rpartition("=")
-        wanted = names.split("+")
-        if not (token and equals and all(name in known for name in wanted)):
-            raise ConfigurationError(
-                f"REVEILLE_API_TOKENS: entry {number} is not token=scope+scope; scopes are {', '.join(SCOPES)}"
-            )
-        tokens[_digest(token)] = frozenset(known[name] for name in wanted)
-    return tokens
 
 
 class RateLimit:
@@ -75,7 +52,7 @@ class RateLimit:
 class Access:
     """Lets a request in, or raises the Refusal that says why not."""
 
-    def __init__(self, tokens: Mapping[bytes, frozenset[Scope]], limit: RateLimit) -> None:
+    def __init__(self, tokens: Tokens, limit: RateLimit) -> None:
         self._tokens = tokens
         self._limit = limit
 
@@ -90,7 +67,7 @@ class Access:
             _refuse_foreign_page(request)
         token = _token(request, form=form)
         scopes = self.scopes(token) if token else None
-        self._count(_digest(token).hex() if token and scopes is not None else str(request.remote))
+        self._count(digest_of(token).hex() if token and scopes is not None else str(request.remote))
         if self._tokens:
             _check(scopes, scope)
 
@@ -117,12 +94,8 @@ class Access:
         return (self.scopes(token) if token else None) or frozenset()
 
     def scopes(self, token: str) -> frozenset[Scope] | None:
-        """What a token may do, None for an unknown one; takes as long for either."""
-        digest, found = _digest(token), None
-        for known, scopes in self._tokens.items():
-            if hmac.compare_digest(known, digest):
-                found = scopes
-        return found
+        """What a token may do, None for an unknown one."""
+        return self._tokens.scopes(token)
 
 
 def _check(scopes: frozenset[Scope] | None, scope: Scope) -> None:
@@ -137,9 +110,9 @@ def _check(scopes: frozenset[Scope] | None, scope: Scope) -> None:
 
 
 def _token(request: web.Request, *, form: bool) -> str | None:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token:
-        return token.strip()
+    token = bearer_of(request.headers.get("Authorization", ""))
+    if token is not None:
+        return token
     return request.cookies.get(COOKIE) if form or request.method in READING else None
 
 
@@ -148,7 +121,3 @@ def _refuse_foreign_page(request: web.Request) -> None:
     # pages.
     if request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"}:
         raise Refusal(403, "A page of another site may not change anything here.")
-
-
-def _digest(token: str) -> bytes:
-    return sha256(token.encode("utf-8", "surrogateescape")).digest()

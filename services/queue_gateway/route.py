@@ -16,11 +16,11 @@ from aiohttp import web
 from opentelemetry import trace
 from pydantic import BaseModel, ValidationError
 
-from queue_gateway.access import Scope
 from queue_gateway.desk import Desk
 from queue_gateway.refusal import Refusal
 from queue_gateway.shapes import Body, Params
 from reveille import semconv
+from reveille.tokens import Scope
 from reveille.tracing import request_span
 
 Method = Literal["GET", "POST", "PATCH"]

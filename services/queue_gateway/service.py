@@ -6,7 +6,7 @@ from contextlib import suppress
 import structlog
 from aiohttp import web
 
-from queue_gateway.access import Access, RateLimit, parse_tokens
+from queue_gateway.access import Access, RateLimit
 from queue_gateway.board.pictures import Pictures
 from queue_gateway.board.site import add_board
 from queue_gateway.changes import Changes
@@ -30,8 +30,6 @@ from reveille.uptime import UptimeKeeper
 
 log = structlog.get_logger(__name__)
 
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-
 
 class Gateway(Service):
     """Serves HTTP; its work is to pass on changes to those who watch."""
@@ -43,7 +41,7 @@ class Gateway(Service):
         super().__init__(settings, telemetry)
         self.settings = settings
         limit = RateLimit(settings.requests_per_second_max, settings.requests_burst_max)
-        self._access = Access(parse_tokens(settings.api_tokens.get_secret_value()), limit)
+        self._access = Access(self.tokens, limit)
         self.desk: Desk  # set by `setup`
         self._pictures: Pictures | None = None
 
@@ -67,7 +65,7 @@ class Gateway(Service):
         self._pictures = Pictures(documents)
         add_board(self.application, self.desk, self._pictures, document)
         self.application.on_response_prepare.append(add_headers)
-        self._warn_when_open()
+        self.warn_when_open()
 
     async def close(self) -> None:
         """End the render children."""
@@ -110,11 +108,6 @@ class Gateway(Service):
             ready=self.ready,
             documents_are_ours=bool(await store.value("documents_are_ours")),
         )
-
-    def _warn_when_open(self) -> None:
-        host = self.settings.http_host
-        if not self.settings.api_tokens.get_secret_value() and host not in LOOPBACK:
-            log.warning("open_to_everybody", http_host=host, advice="set REVEILLE_API_TOKENS")
 
     async def _on_connect(self) -> None:
         await self.desk.changes.on_connect()

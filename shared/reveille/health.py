@@ -99,7 +99,8 @@ class HttpServer:
     Request lines and headers have aiohttp's limits (8 kB a line). It waits without end for the
     first request of a connection, so whoever opens many and says little would use up the
     descriptors: a connection without a whole request head after `head_seconds_max` is cut here.
-    Later requests on it are under aiohttp's keep-alive limit (75 s).
+    Later requests on it are under aiohttp's keep-alive limit (75 s). With `ends_abandoned` a
+    handler is cancelled when its client hangs up.
     """
 
     def __init__(
@@ -109,10 +110,15 @@ class HttpServer:
         host: str,
         port: int,
         head_seconds_max: float = HEAD_SECONDS_MAX,
+        ends_abandoned: bool = False,
     ) -> None:
         application.middlewares.insert(0, self._note_request)
         self._runner = web.AppRunner(
-            application, access_log=None, handle_signals=False, shutdown_timeout=5
+            application,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=5,
+            handler_cancellation=ends_abandoned,
         )
         self._host = host
         self._port = port

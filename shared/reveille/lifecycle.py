@@ -26,6 +26,7 @@ from reveille.migrate import check_schema
 from reveille.notifier import Notifier
 from reveille.settings import Settings, load, shown
 from reveille.telemetry import Telemetry, configure
+from reveille.tokens import parse_tokens
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +35,8 @@ log = structlog.get_logger(__name__)
 EXIT_CONFIGURATION = 78
 EXIT_SCHEMA = 57
 EXIT_SERVER_ID_TAKEN = 58
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 S = TypeVar("S", bound=Settings)
 
@@ -45,12 +48,14 @@ class Service:
 
     name = "service"
     http_body_bytes_max = 1024 * 1024
+    http_ends_abandoned = False  # a handler is cancelled when its client hangs up
     plan_once = False  # each statement of the pool has one plan, whatever its values
     lock_seconds_max = 10.0  # how long a statement of the pool waits for a row that others hold
 
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
         self.settings = settings
         self.telemetry = telemetry
+        self.tokens = parse_tokens(settings.api_tokens.get_secret_value())
         self.stopping = asyncio.Event()
         self.notifier = Notifier(
             settings.dsn,
@@ -61,7 +66,12 @@ class Service:
         self.application = web.Application(
             middlewares=[problems], client_max_size=self.http_body_bytes_max
         )
-        self.http = HttpServer(self.application, host=settings.http_host, port=settings.http_port)
+        self.http = HttpServer(
+            self.application,
+            host=settings.http_host,
+            port=settings.http_port,
+            ends_abandoned=self.http_ends_abandoned,
+        )
         self.pool: Pool  # set by `run` before `setup`
 
     async def setup(self) -> None:
@@ -86,6 +96,12 @@ class Service:
         except DATABASE_ERRORS as error:
             wrong["database"] = mask_text(f"{type(error).__name__}: {error}")
         return wrong
+
+    def warn_when_open(self) -> None:
+        """No token on a loopback address is a laptop; beyond this machine it is a decision."""
+        host = self.settings.http_host
+        if not self.tokens and host not in LOOPBACK:
+            log.warning("open_to_everybody", http_host=host, advice="set REVEILLE_API_TOKENS")
 
     async def run(self) -> None:
         """The whole life, from the first connection to the last."""

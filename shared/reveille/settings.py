@@ -59,7 +59,8 @@ class Settings(BaseSettings):
         100.0, description="SIGTERM: time for running work to finish"
     )
     api_tokens: SecretStr = Field(
-        SecretStr(""), description="token=scope+scope, comma-separated; empty: open"
+        SecretStr(""),
+        description="token=scope+scope, or sha256:<hex>=scope+scope, comma-separated; empty: open",
     )
 
     @property

@@ -65,7 +65,7 @@ def _advisories(pins: Sequence[Pin], *, anew: bool) -> tuple[list[str], str]:
         if identifier not in ours
     ]
     if not known and ANSWERED.parent.exists():
-        ANSWERED.write_text(f"{key.hexdigest()} {time.time():.0f}\n", encoding="utf-8")
+        ANSWERED.write_text(f"{key.hexdigest()} {int(time.time())}\n", encoding="utf-8")
     return known, "osv.dev knows of no advisory"
 
 

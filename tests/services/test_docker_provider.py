@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -89,7 +90,9 @@ async def test_container_is_confined_limited_and_never_restarted_by_the_engine(
 async def test_worker_gets_what_a_worker_needs_of_the_autoscalers_environment(
     world: FakeDockerWorld,
 ) -> None:
-    """The engine's credentials, the gateway's tokens and the autoscaler's home stay at home."""
+    """The engine's credentials, the API's tokens and the autoscaler's home stay at home; of tokens the
+    digests are passed on, so that the worker's own HTTP is not open.
+    """
     surroundings = {
         "HOME": "/root",
         "DATABASE_URL": "postgresql://localhost/reveille",
@@ -109,6 +112,7 @@ async def test_worker_gets_what_a_worker_needs_of_the_autoscalers_environment(
     await provider.close()
     assert await world.environment("reveille-text-0") == {
         "DATABASE_URL": "postgresql://postgres/reveille",
+        "REVEILLE_API_TOKENS": f"sha256:{hashlib.sha256(b'secret').hexdigest()}=operate",
         "REVEILLE_CONTAINER_ID": "reveille-text-0",
         "REVEILLE_SERVER_ID": "reveille-text-0-1",
         "REVEILLE_TEXT_MODEL": "gemma3",

@@ -2,11 +2,12 @@
 
 import pytest
 
-from queue_gateway.access import RateLimit, parse_tokens
+from queue_gateway.access import RateLimit
 from queue_gateway.routes import ROUTES
 from queue_gateway.testing import running_gateway
 from reveille.errors import ConfigurationError
 from reveille.testing import Database
+from reveille.tokens import parse_tokens
 
 TOKENS = "reader=read,backend=read+submit,box==work,boss=read+operate"
 TASK = {"document_id": 1, "task_type": "visual_analysis"}
@@ -95,7 +96,9 @@ def test_rate_limit_refills_with_time_and_keeps_clients_apart() -> None:
     assert RateLimit(0, 1).take("a") == 0
 
 
-@pytest.mark.parametrize("text", ["token", "=read", "t=reed", "t=", "a=read,b=read+own"])
+@pytest.mark.parametrize(
+    "text", ["token", "=read", "t=reed", "t=", "a=read,b=read+own", "sha256:0owned=read"]
+)
 def test_token_setting_that_makes_no_sense_is_refused_without_showing_the_token(text: str) -> None:
     """A misspelt scope stops the service instead of opening or closing it, and leaks nothing."""
     with pytest.raises(ConfigurationError, match=r"REVEILLE_API_TOKENS: entry [12]") as raised:
@@ -106,6 +109,19 @@ def test_token_setting_that_makes_no_sense_is_refused_without_showing_the_token(
 
 def test_token_may_hold_equals_signs() -> None:
     """Base64 padding belongs to the token."""
-    (scopes,) = parse_tokens(" dG9rZW4==read+work ,").values()
+    tokens = parse_tokens(" dG9rZW4==read+work ,")
 
-    assert scopes == {"read", "work"}
+    assert tokens.scopes("dG9rZW4=") == {"read", "work"}
+    assert tokens.scopes("dG9rZW4") is None
+
+
+def test_digests_stand_for_tokens_and_open_nothing_themselves() -> None:
+    """Workers elsewhere are given digests: enough to know a caller by, useless to whoever reads them."""
+    given = parse_tokens("backend=submit+read,boss=operate").digested()
+    tokens = parse_tokens(given)
+
+    assert "backend" not in given
+    assert tokens.scopes("backend") == {"submit", "read"}
+    assert tokens.scopes("boss") == {"operate"}
+    assert all(tokens.scopes(entry.partition("=")[0]) is None for entry in given.split(","))
+    assert tokens.digested() == given

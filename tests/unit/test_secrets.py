@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from queue_gateway.access import parse_tokens
 from reveille.database import connect, connect_pool
 from reveille.errors import ConfigurationError
 from reveille.lifecycle import main
 from reveille.logs import mask_text
 from reveille.settings import Settings
+from reveille.tokens import parse_tokens
 
 SERVICES = {
     "queue_gateway": "GatewaySettings",

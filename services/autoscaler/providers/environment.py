@@ -2,22 +2,25 @@
 the autoscaler's, and what `REVEILLE_WORKER_ENV_<NAME>` sets for workers alone.
 
 A worker elsewhere often reaches the database or the model server under another address than the
-autoscaler does: `REVEILLE_WORKER_ENV_DATABASE_URL=…` says so.
+autoscaler does: `REVEILLE_WORKER_ENV_DATABASE_URL=…` says so. Of the API's tokens it is given the
+digests, with which it can tell who may call it directly, and which open nothing themselves.
 """
 
 from collections.abc import Mapping
 
 from autoscaler.provider import ContainerSpec
+from reveille.tokens import parse_tokens
 
 WORKER_PREFIX = "REVEILLE_WORKER_ENV_"
 
+TOKENS = "REVEILLE_API_TOKENS"
 _PASSED = frozenset({"DATABASE_URL", "OLLAMA_HOST"})
 _PREFIX = "REVEILLE_"
 # Settings of the autoscaler that would be wrong for a worker, or are none of its business.
 _KEPT_PREFIXES = ("REVEILLE_DOCKER_", "REVEILLE_KUBERNETES_", "REVEILLE_KEDA_", "REVEILLE_VERDA_")
 _KEPT = frozenset(
     {
-        "REVEILLE_API_TOKENS",
+        TOKENS,
         "REVEILLE_CONTAINER_ID",
         "REVEILLE_HTTP_HOST",
         "REVEILLE_HTTP_PORT",
@@ -32,6 +35,8 @@ _KEPT = frozenset(
 def worker_environment(surroundings: Mapping[str, str], spec: ContainerSpec) -> dict[str, str]:
     """What the worker of `spec` is given, of the autoscaler's `surroundings`."""
     passed = {name: value for name, value in surroundings.items() if _is_passed(name)}
+    if digests := parse_tokens(surroundings.get(TOKENS, "")).digested():
+        passed[TOKENS] = digests
     return {**passed, **identity_and_own(surroundings, spec)}
 
 

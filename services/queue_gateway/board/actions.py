@@ -10,13 +10,13 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from queue_gateway import containers, pools, servers, tasks
-from queue_gateway.access import Scope
 from queue_gateway.board.door import Handler, Said, back, check_proof
 from queue_gateway.desk import Desk
 from queue_gateway.pages import page
 from queue_gateway.refusal import Refusal
 from queue_gateway.route import Call, invalid
 from queue_gateway.shapes import Body, ById
+from reveille.tokens import Scope
 
 BULK_MAX = 500  # tasks of one form: as many as a page shows
 

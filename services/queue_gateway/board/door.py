@@ -17,10 +17,11 @@ from urllib.parse import quote, unquote
 
 from aiohttp import web
 
-from queue_gateway.access import COOKIE, Scope
+from queue_gateway.access import COOKIE
 from queue_gateway.desk import Desk
 from queue_gateway.pages import page
 from queue_gateway.refusal import Refusal
+from reveille.tokens import Scope
 
 SEAL_COOKIE = "reveille_form"
 SAID_COOKIE = "reveille_said"

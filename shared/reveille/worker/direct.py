@@ -1,23 +1,27 @@
 """Direct, synchronous use of a worker's handlers over HTTP, under the same slot limit as the queue.
 
 Nothing of a direct call reaches the queue's tables: the caller gets the result rows in the answer.
+Once any token is configured a call needs one with the scope `submit`. A caller that hangs up ends
+its call, and the model's work for it.
 """
 
+import asyncio
 import json
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reveille.context import StepStatus
 from reveille.documents import Document
-from reveille.health import problem
+from reveille.health import Handler, problem
 from reveille.model import ModelClient
 from reveille.outcome import Done, Outcome, Reject, Release, Retry
 from reveille.task import Claim, TaskStatus
 from reveille.task_types import task_type
+from reveille.tokens import Scope, bearer_of
 from reveille.worker.attempt import Limit, attempt
 
 if TYPE_CHECKING:
@@ -40,14 +44,19 @@ SPECIALIZED = {
 }
 
 
+SCOPE: Final[Scope] = "submit"
+JSON = "application/json"
+BODY_SECONDS_MAX = 30.0  # for 1 MB at most
+
+
 class DirectRequest(BaseModel):
     """The body of a direct call: which document, and the task type's own options."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-    document_id: int = 0
+    document_id: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] = 0
     file_path: str | None = None
-    company_id: str | None = None
+    company_id: Annotated[str, Field(max_length=255)] | None = None
     processing_options: dict[str, Any] = Field(default_factory=dict)
     analysis_type: str | None = Field(
         None, description="specialized-analysis only: clinical, regulatory or science"
@@ -133,11 +142,11 @@ def direct_routes(worker: "WorkerService") -> list[web.RouteDef]:
         }
         return web.json_response(body, status=503 if wrong else 200)
 
-    def fixed(name: str) -> Any:
+    def fixed(name: str) -> Handler:
         async def handle(request: web.Request) -> web.Response:
             return await _run(worker, request, name)
 
-        return handle
+        return _admitted(worker, handle)
 
     async def extraction(request: web.Request) -> web.Response:
         asked = request.match_info["type"]
@@ -158,16 +167,51 @@ def direct_routes(worker: "WorkerService") -> list[web.RouteDef]:
         ]
     if worker.task_pool != "visual":
         routes += [
-            web.post("/api/extraction/{type}", extraction),
+            web.post("/api/extraction/{type}", _admitted(worker, extraction)),
             web.post("/api/template-analysis", fixed("template_analysis")),
-            web.post("/api/specialized-analysis", specialized),
+            web.post("/api/specialized-analysis", _admitted(worker, specialized)),
         ]
     return routes
 
 
+def _admitted(worker: "WorkerService", handle: Handler) -> Handler:
+    async def admit(request: web.Request) -> web.StreamResponse:
+        refusal = _refusal(worker, request)
+        return refusal if refusal is not None else await handle(request)
+
+    return admit
+
+
+def _refusal(worker: "WorkerService", request: web.Request) -> web.Response | None:
+    """Why this call is not let in; None: it is."""
+    if request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"}:
+        return problem(403, "Forbidden", "A page of another site may not ask for anything here.")
+    if worker.tokens:
+        scopes = worker.tokens.scopes(bearer_of(request.headers.get("Authorization", "")) or "")
+        if scopes is None:
+            answer = problem(
+                401, "Unauthorized", "This needs a known token: Authorization: Bearer <token>."
+            )
+            answer.headers["WWW-Authenticate"] = "Bearer"
+            return answer
+        if SCOPE not in scopes:
+            return problem(403, "Forbidden", f'This token lacks the scope "{SCOPE}".', scope=SCOPE)
+    if worker.stopping.is_set() or worker.standing.draining:
+        return problem(503, "Stopping", "This worker takes no more calls: ask another one.")
+    if request.content_type != JSON and request.body_exists:
+        return problem(415, "Unsupported Media Type", f"Send {JSON}, not {request.content_type}.")
+    return None
+
+
 async def _run(worker: "WorkerService", request: web.Request, name: str | None) -> web.Response:
     try:
-        body = DirectRequest.model_validate_json(await request.read())
+        async with asyncio.timeout(BODY_SECONDS_MAX):
+            text = await request.read()
+        body = DirectRequest.model_validate_json(text or b"{}")
+    except TimeoutError:
+        return problem(
+            408, "Request Timeout", f"The body did not arrive within {BODY_SECONDS_MAX:g} s."
+        )
     except ValidationError as error:
         fields = json.loads(
             error.json(include_url=False, include_input=False, include_context=False)

@@ -43,6 +43,7 @@ class WorkerService(Service):
     """
 
     plan_once = True
+    http_ends_abandoned = True  # a direct call that nobody waits for would keep the GPU busy
     lock_seconds_max = 2.0  # a turn is for all tasks: who waits for one row holds up the others
 
     def __init__(
@@ -137,6 +138,7 @@ class WorkerService(Service):
             metrics.wakeup_rescues, metrics.lease_lost, labels={LABEL_POOL: self.task_pool}
         )
         follow_gpus(metrics)
+        self.warn_when_open()
 
     def _listen(self) -> None:
         self.notifier.on(Channel.TASK_READY, self.turns.on_ready)
