@@ -15,6 +15,7 @@ from reveille.task_types.healthcare_classification import HealthcareClassificati
 from reveille.task_types.money import Money, parse_money
 from reveille.task_types.startup_name_extraction import EXTRACTION as NAME
 from reveille.task_types.startup_name_extraction import StartupName
+from reveille.task_types.visual_analysis import Metric, SlideAnalysis, SlideType
 
 
 @pytest.mark.parametrize(
@@ -153,3 +154,22 @@ def test_healthcare_fact_tells_yes_or_no_and_which() -> None:
         {"category": "diagnostics", "citation": cited, "confidence": 0.8}
     )
     assert HEALTHCARE.fact(given).normalized == {"is_healthcare": True, "category": "diagnostics"}
+
+
+def test_answer_of_a_model_is_plain_text() -> None:
+    """What a terminal obeys, Postgres refuses or a screen shows in another order is left out, in lists too."""
+    dirty, plain = "a\x00b\x1b[2J\u202ec\ud800\td\nש\u200f", "ab[2Jc?\td\nש\u200f"
+
+    answer = SlideAnalysis(
+        title=dirty,
+        slide_type=SlideType.OTHER,
+        description=dirty,
+        key_points=[dirty],
+        metrics=[Metric(label=dirty, value=dirty)],
+        visual_elements=[],
+        transcript="",
+        confidence=0.5,
+    )
+
+    said = (answer.title, answer.description, answer.key_points[0], answer.metrics[0].value)
+    assert set(said) == {plain}

@@ -18,8 +18,9 @@ from opentelemetry import trace
 
 from reveille import semconv
 from reveille.errors import ReveilleError
+from reveille.plain_text import clean
 from reveille.render.limits import DocumentLimits
-from reveille.render.pages import Findings, Page, PageImage, PageText, Word, clean
+from reveille.render.pages import Findings, Page, PageImage, PageText, Word
 from reveille.render.process import RenderProcess
 
 log = structlog.get_logger(__name__)

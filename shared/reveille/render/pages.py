@@ -1,10 +1,6 @@
 """What a document gives its readers: images, texts, and what it found suspicious."""
 
-import re
 from dataclasses import dataclass, field
-
-# Control characters but newline and tab: Postgres refuses NUL, terminals obey the others.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +72,6 @@ class Findings:
             ),
         )
         return tuple(sentence for found, sentence in said if found)
-
-
-def clean(text: str) -> str:
-    """Text that any database and terminal can take: no control characters, no lone surrogates."""
-    return _CONTROL.sub("", text).encode("utf-8", "replace").decode("utf-8")
 
 
 def _numbers(pages: set[int]) -> str:

@@ -13,9 +13,9 @@ from contextlib import suppress
 from typing import Any
 
 from reveille.errors import ReveilleError, TaskRejected, TaskRetry
+from reveille.plain_text import clean
 from reveille.render import frames
 from reveille.render.limits import DocumentLimits, over_limit
-from reveille.render.pages import clean
 
 # Nothing else of the worker's environment reaches the child: it holds the database's password.
 ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")

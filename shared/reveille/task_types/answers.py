@@ -6,7 +6,9 @@ from another in logs, traces and the stand-in.
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from reveille.plain_text import clean
 
 Confidence = Annotated[float, Field(ge=0, le=1, description="0 = a guess, 1 = stated in the deck")]
 Line = Annotated[str, Field(max_length=400)]
@@ -16,6 +18,14 @@ class AnswerModel(BaseModel):
     """Base of everything a model may answer with."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain(cls, value: object) -> object:
+        """Texts, and texts in a list, without what would steer a terminal or spoil a row."""
+        if isinstance(value, list):
+            return [clean(one) if isinstance(one, str) else one for one in value]
+        return clean(value) if isinstance(value, str) else value
 
 
 class Citation(AnswerModel):
