@@ -1435,6 +1435,9 @@ BEGIN
             NEW.next_retry_at := NULL;  -- whoever queues a waiting task by hand means now
         END IF;
         IF NEW.next_retry_at > reveille_now() THEN
+            IF NEW.next_retry_at >= reveille_now() + interval '100 years' THEN
+                RAISE EXCEPTION 'next_retry_at must be within the next 100 years, not %', NEW.next_retry_at USING ERRCODE = 'check_violation';
+            END IF;
             NEW.status := 'retry';
         ELSIF NEW.status = 'retry' THEN
             NEW.next_retry_at := coalesce(NEW.next_retry_at, reveille_now());
@@ -1521,7 +1524,14 @@ BEGIN
             USING ERRCODE = 'check_violation';
     END IF;
 
+    -- Beyond that no client can read the row, nor anybody a list with it; 'infinity' stops every reckoning with time.
+    IF task.next_retry_at >= task.claimable_at + interval '100 years' THEN
+        RAISE EXCEPTION 'next_retry_at must be within the next 100 years, not %', task.next_retry_at USING ERRCODE = 'check_violation';
+    END IF;
     is_history := task.status IN ('completed', 'failed', 'cancelled');  -- brought along: it keeps its times
+    IF is_history AND NOT (task.created_at BETWEEN '1970-01-01Z' AND task.claimable_at + interval '100 years') THEN
+        RAISE EXCEPTION 'created_at must be a time since 1970, not %', task.created_at USING ERRCODE = 'check_violation';
+    END IF;
     task.created_at := CASE WHEN is_history THEN coalesce(task.created_at, task.claimable_at) ELSE task.claimable_at END;
     IF is_history THEN
         task.claimable_at := NULL;

@@ -23,7 +23,7 @@ _OPTIONS_OF = "template_analysis"
 class PipelineOrder(Body):
     """What all tasks of the pipeline get. `file_path` is needed unless the document was uploaded."""
 
-    file_path: str | None = None
+    file_path: Annotated[str, Field(max_length=4096)] | None = None
     company_id: Annotated[str, Field(max_length=255)] | None = None
     priority: SentPriority = Priority.NORMAL
     processing_options: dict[str, Any] = Field(default_factory=dict)

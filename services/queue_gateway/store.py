@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 # SQLSTATE, or its class of two letters, to status: what is wrong with the values is the caller's to
 # mend.
-_STATUS = {"23505": 409, "55000": 409, "23": 422, "22": 422}
+_STATUS = {"23505": 409, "55000": 409, "23": 422, "22": 422, "54": 422}
 
 # Constraints whose names say more to us than PostgreSQL's sentence says to a caller.
 _SENTENCES = {

@@ -33,13 +33,15 @@ class NewTask(Body):
     priority: SentPriority | None = Field(
         None, description="1 normal, 2 high, 3 critical; unset: the task type's default"
     )
-    file_path: str | None = None
+    file_path: Annotated[str, Field(max_length=4096)] | None = None
     company_id: Annotated[str, Field(max_length=255)] | None = None
     processing_options: dict[str, Any] = Field(default_factory=dict)
     depends_on: Annotated[list[Id], Field(max_length=1000)] | None = Field(
         None, description="ids of tasks that must complete first"
     )
-    dedupe_key: str | None = Field(None, description="unique among live tasks")
+    dedupe_key: Annotated[str, Field(max_length=500)] | None = Field(
+        None, description="unique among live tasks"
+    )
     next_retry_at: datetime | None = Field(None, description="not before this time")
     max_retries: Annotated[int, Field(ge=0, le=1000)] | None = None
 

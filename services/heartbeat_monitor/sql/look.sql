@@ -1,4 +1,5 @@
 -- Everything a round judges, as ages in seconds. $1: how long the row of a server long gone is kept.
+-- Times in rows that others write may be infinite, and infinity cannot be subtracted: one such row would end every round.
 WITH clock AS MATERIALIZED (SELECT reveille_now() AS now),
 held AS MATERIALIZED (
     SELECT l.objid::bigint AS presence_key FROM pg_locks l
@@ -9,7 +10,7 @@ SELECT
     coalesce((SELECT jsonb_agg(jsonb_build_object(
             'server_id', s.id, 'epoch', s.epoch, 'has_presence', s.has_presence,
             'present', s.presence_key IN (SELECT presence_key FROM held),
-            'silent_seconds', extract(epoch FROM clock.now - coalesce(s.last_heartbeat, s.updated_at)),
+            'silent_seconds', extract(epoch FROM clock.now - greatest(least(coalesce(s.last_heartbeat, s.updated_at), clock.now), clock.now - interval '1 year')),
             'missing_seconds', extract(epoch FROM clock.now - s.disconnected_at)) ORDER BY s.id)
         FROM processing_servers s WHERE s.status IN ('starting', 'active', 'draining')), '[]') AS servers,
     coalesce((SELECT jsonb_agg(jsonb_build_object(
@@ -20,9 +21,9 @@ SELECT
     (SELECT count(*)::integer FROM processing_queue WHERE status = 'processing') AS processing,
     EXISTS (SELECT 1 FROM task_dependencies WHERE satisfied_at IS NULL) AS waiting,
     EXISTS (SELECT 1 FROM untraced_attempts) AS untraced,
-    (SELECT extract(epoch FROM next_retry_at - clock.now)::double precision FROM processing_queue
+    (SELECT extract(epoch FROM greatest(least(next_retry_at, clock.now + interval '1 year'), clock.now) - clock.now)::double precision FROM processing_queue
      WHERE status = 'retry' ORDER BY next_retry_at LIMIT 1) AS retry_in_seconds,
-    (SELECT extract(epoch FROM min(lock_expires_at) - clock.now)::double precision FROM processing_queue
+    (SELECT extract(epoch FROM greatest(least(min(lock_expires_at), clock.now + interval '1 year'), clock.now) - clock.now)::double precision FROM processing_queue
      WHERE status = 'processing') AS lock_in_seconds,
     (SELECT extract(epoch FROM min(updated_at) + make_interval(secs => $1::double precision) - clock.now)::double precision
      FROM processing_servers WHERE status IN ('inactive', 'lost')) AS cleaning_in_seconds
