@@ -132,6 +132,9 @@ class WorkerSettings(Settings):
     model_health_seconds: PositiveFloat = Field(
         30.0, description="how often an idle worker asks its model server"
     )
+    gpu_health: bool = Field(
+        True, description="out of service while nvidia-smi, where there is one, finds no GPU"
+    )
     backoff_base_seconds: PositiveFloat = 2.0
     backoff_max_seconds: PositiveFloat = 300.0
     direct_wait_seconds: PositiveFloat = Field(

@@ -1,9 +1,9 @@
-"""In service while the model server answers: models are loaded before the first claim, and a server
-that turns out to be away is waited for.
+"""In service while the model server and the GPU answer: models are loaded before the first claim, and a
+server that turns out to be away is waited for.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import structlog
@@ -32,6 +32,7 @@ class ModelWatch:
         standing: Standing,
         slots: Slots,
         health_seconds: float,
+        gpu_trouble: Callable[[], Awaitable[str | None]],
         on_service: Callable[[], None],
     ) -> None:
         self._model = model
@@ -39,6 +40,7 @@ class ModelWatch:
         self._standing = standing
         self._slots = slots
         self._health_seconds = health_seconds
+        self._gpu_trouble = gpu_trouble
         self._on_service = on_service
         self._leave = asyncio.Event()
 
@@ -66,6 +68,7 @@ class ModelWatch:
         pause = PAUSE_SECONDS
         while True:
             try:
+                await self._check_gpu()
                 await self._model.ready(self._models)
             except TaskRetry as error:
                 self._standing.not_ready_because = error.error
@@ -77,11 +80,24 @@ class ModelWatch:
                 return
 
     async def _check(self) -> None:
-        """While calls run, they tell how the model server is; an idle worker has to ask."""
-        if self._slots.busy or not self._standing.in_service.is_set():
+        """While calls run, they tell how the model server is; an idle worker has to ask. Of a GPU that
+        fails they may tell nothing.
+        """
+        if not self._standing.in_service.is_set():
             return
         try:
-            await self._model.health()
+            await self._check_gpu()
+            if not self._slots.busy:
+                await self._model.health()
         except TaskRetry as error:
             log.warning("model_unhealthy", error=error.error)
             self._standing.in_service.clear()
+
+    async def _check_gpu(self) -> None:
+        trouble = await self._gpu_trouble()
+        if trouble is not None:
+            raise TaskRetry(
+                "gpu_unhealthy",
+                f"{trouble}: this server takes no tasks until that is over; REVEILLE_GPU_HEALTH=false "
+                "if it is to do without a GPU",
+            )

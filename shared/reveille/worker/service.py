@@ -24,6 +24,7 @@ from reveille.worker.counting import count_model_call
 from reveille.worker.dead_man import DeadMan
 from reveille.worker.direct import direct_routes
 from reveille.worker.gpu import follow_gpus
+from reveille.worker.gpu_health import GpuHealth
 from reveille.worker.membership import Membership
 from reveille.worker.model_watch import ModelWatch
 from reveille.worker.progress import ProgressReporter
@@ -128,6 +129,7 @@ class WorkerService(Service):
             standing=self.standing,
             slots=self.slots,
             health_seconds=settings.model_health_seconds,
+            gpu_trouble=GpuHealth().trouble if settings.gpu_health else _no_trouble,
             on_service=self.turns.hear,
         )
         self.membership = Membership(self)
@@ -199,3 +201,7 @@ class WorkerService(Service):
 
     def _observe_model(self, call: ModelCall) -> None:
         count_model_call(self.telemetry.metrics, call)
+
+
+async def _no_trouble() -> None:
+    return None
