@@ -7,8 +7,11 @@ STAMP := $(VENV)/.installed
 DECK ?=
 SEEDS ?= 5
 FIRST_SEED ?= 1
+MINUTES ?= 35
+RATE ?= 200
+REPORT ?=
 
-.PHONY: help demo up test chaos bench check format schema-dump pictures screenshots clean
+.PHONY: help demo up test chaos soak bench check format schema-dump pictures screenshots clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -30,8 +33,11 @@ up: $(STAMP) ## keep the system running on this machine until Ctrl-C
 test: $(STAMP) ## all tests: no Docker, no GPU, no network needed
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS)
 
-chaos: $(STAMP) ## kill, freeze and cut off everything under load, then count (SEEDS=20 FIRST_SEED=1)
-	@$(BIN)/python -m tests.chaos --seeds $(SEEDS) --first-seed $(FIRST_SEED)
+chaos: $(STAMP) ## kill, freeze and cut off everything under load, then count (SEEDS=20 FIRST_SEED=1 REPORT=page.md)
+	@$(BIN)/python -m tests.chaos --seeds $(SEEDS) --first-seed $(FIRST_SEED) $(if $(REPORT),--report "$(REPORT)")
+
+soak: $(STAMP) ## hundreds of tasks a second beside an old snapshot; what must be flat? (MINUTES=35 RATE=200 REPORT=page.md)
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) --rate $(RATE) $(if $(REPORT),--report "$(REPORT)")
 
 bench: $(STAMP) ## measure us, hand-written SQL and other queues (SHORT=1; ONLY="drain-1 claim"); writes docs/benchmarks
 	@$(BIN)/python -m tests.bench $(if $(SHORT),--short,$(if $(ONLY),,--out)) $(if $(ONLY),--only $(ONLY))

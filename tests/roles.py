@@ -5,6 +5,7 @@ what the service needs, and a statement that needs more fails with "permission d
 """
 
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
@@ -32,3 +33,25 @@ def connect_under_roles(monkeypatch: pytest.MonkeyPatch) -> None:
         return options
 
     monkeypatch.setattr(database, "_options", with_role)
+
+
+LOGINS = {
+    "backend": "reveille_backend",
+    "queue_gateway": "reveille_gateway",
+    "autoscaler": "reveille_autoscaler",
+    "heartbeat_monitor": "reveille_monitor",
+    "visual_worker": "reveille_worker",
+    "text_worker": "reveille_worker",
+}
+
+
+async def make_logins(connection: Any) -> None:
+    """A login for each service and for the backend, with its role's rights and no others."""
+    for login, role in LOGINS.items():
+        await connection.execute(f'CREATE ROLE "{login}" LOGIN IN ROLE {role}')
+
+
+def dsn_as(dsn: str, login: str) -> str:
+    """The address of the same database for one of LOGINS; the server must trust it."""
+    parts = urlsplit(dsn)
+    return urlunsplit(parts._replace(netloc=f"{login}@{parts.hostname}:{parts.port}"))

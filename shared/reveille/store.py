@@ -8,6 +8,7 @@ that arrive while one turn is in flight travel together in the next.
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -18,10 +19,11 @@ from reveille.database import retrying
 from reveille.outcome import Done, Outcome, Reject, Release, ResultRow, Retry
 from reveille.policy import backoff_seconds
 from reveille.sql import statement, together
-from reveille.task import Claim
+from reveille.task import Claim, Priority
 
 LOOK_LED_SECONDS_MAX = 5.0
 _CLAIM_COLUMNS = itemgetter(*Claim.__dataclass_fields__)
+NO_FLOORS: Mapping[tuple[str, int], int] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +130,11 @@ class Store:
         task_types: Sequence[str],
         limit: int,
         ends: Sequence[End],
+        *,
+        floors: Mapping[tuple[str, int], int] = NO_FLOORS,
     ) -> Turn:
-        """Settle `ends` and claim up to `limit` tasks, in one transaction.
+        """Settle `ends` and claim up to `limit` tasks, in one transaction; with `floors`, by type and
+        priority, only tasks from these ids on.
 
         Raises LockNotAvailableError when a row stays locked: other ends need not wait for it.
         Retried when the database went away: a turn that was committed without our hearing of it
@@ -139,10 +144,13 @@ class Store:
 
         async def attempt() -> Turn:
             async with self.pool.acquire() as connection:
+                turn = partial(
+                    self._turn, connection, registration, task_types, limit, ends, floors
+                )
                 if not any(isinstance(e.outcome, Done) and e.outcome.results for e in ends):
-                    return await self._turn(connection, registration, task_types, limit, ends)
+                    return await turn()
                 async with connection.transaction():
-                    done = await self._turn(connection, registration, task_types, limit, ends)
+                    done = await turn()
                     await self._write_results(connection, ends, done.settled)
                     return done
 
@@ -155,7 +163,9 @@ class Store:
         task_types: Sequence[str],
         limit: int,
         ends: Sequence[End],
+        floors: Mapping[tuple[str, int], int],
     ) -> Turn:
+        claim = "claim_above" if floors else "claim"
         claim_arguments: tuple[Any, ...] = ()
         if registration is not None and limit > 0:
             claim_arguments = (
@@ -165,17 +175,20 @@ class Store:
                 limit,
                 self._lock_grace_seconds,
             )
+            if floors:
+                every = [(name, priority) for name in task_types for priority in Priority]
+                claim_arguments += ([floors.get(key, 0) for key in every],)
         if not ends:
             if not claim_arguments:
                 return Turn()
-            rows = await connection.fetch(statement("claim"), *claim_arguments)
+            rows = await connection.fetch(statement(claim), *claim_arguments)
             return Turn(claims=_in_order(rows))
         settle_arguments = self._settle_arguments(ends)
         if not claim_arguments:
             rows = await connection.fetch(statement("settle"), *settle_arguments)
             return Turn(settled={row["task_id"]: row["status"] for row in rows})
         rows = await connection.fetch(
-            together("claim", "settle"), *claim_arguments, *settle_arguments
+            together(claim, "settle"), *claim_arguments, *settle_arguments
         )
         return Turn(
             settled={row["settled_id"]: row["settled_status"] for row in rows if row["settled_id"]},
@@ -368,6 +381,11 @@ class Store:
         """Whether all transactions before `horizon` have ended."""
         settled: bool = await self.pool.fetchval(statement("look_settled"), horizon)
         return settled
+
+    async def lowest_claimable(self, task_types: Sequence[str]) -> Mapping[tuple[str, int], int]:
+        """Of each type and priority the lowest id that can be claimed, or else the newest task's."""
+        rows = await self.pool.fetch(statement("lowest_claimable"), list(task_types))
+        return {(row["task_type"], row["priority"]): row["id"] for row in rows}
 
     async def is_led(self) -> bool:
         """Whether an autoscaler leads: it holds its lock for as long as its connection lives."""

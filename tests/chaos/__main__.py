@@ -36,9 +36,11 @@ def main() -> int:
             _say(f"  again: {_command(arguments, seed)}")
         if arguments.results:
             keep(run, arguments.results)
+    page = report(kept(arguments.results) if arguments.results else runs, arguments)
     if arguments.report:
-        known = kept(arguments.results) if arguments.results else runs
-        arguments.report.write_text(report(known, arguments))
+        arguments.report.write_text(page)
+    elif arguments.seeds > 1:
+        _say(f"\n{page}")
     return 1 if any(run.findings for run in runs) else 0
 
 
@@ -51,7 +53,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--faults", type=int, default=14, help="per seed")
     parser.add_argument("--only", nargs="*", default=(), choices=FAULT_NAMES, metavar="FAULT")
     parser.add_argument("--results", type=Path, help="add each seed's result to this file")
-    parser.add_argument("--report", type=Path, help="write the page here, about all in --results")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        help="write the page here, about all in --results; else it is printed",
+    )
     parser.add_argument("--keep", action="store_true", help="keep the logs of good seeds too")
     parser.add_argument("--verbose", action="store_true", help="say each fault")
     return parser.parse_args()

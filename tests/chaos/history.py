@@ -22,7 +22,7 @@ CREATE TABLE chaos_history (
 );
 CREATE INDEX ON chaos_history (task_id, id);
 
-CREATE FUNCTION chaos_note() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION chaos_note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO chaos_history (task_id, was, became, lease_token, server_id)
     VALUES (coalesce(NEW.id, OLD.id), OLD.status, NEW.status,

@@ -25,6 +25,8 @@ def sentence(run: Run) -> str:
 def report(runs: Sequence[Run], arguments: argparse.Namespace) -> str:
     """Markdown."""
     tasks = sum(run.tasks for run in runs)
+    minutes = sum(run.seconds for run in runs) / 60
+    lacks = sorted({lack for run in runs for lack in run.lacks})
     lines = [
         "# Chaos report",
         "",
@@ -35,9 +37,13 @@ def report(runs: Sequence[Run], arguments: argparse.Namespace) -> str:
         f"{sum(r.count('wrong') for r in runs)} otherwise wrong.**",
         "",
         f"`python -m tests.chaos --seeds {arguments.seeds} --first-seed {arguments.first_seed} "
-        f"--tasks {arguments.tasks} --seconds {arguments.seconds:g} --faults {arguments.faults}` on "
-        f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python "
-        f"{platform.python_version()}. What is done and counted: [chaos.md](chaos.md).",
+        f"--tasks {arguments.tasks} --seconds {arguments.seconds:g} --faults {arguments.faults}` "
+        f"{'as root' if os.geteuid() == 0 else 'not as root'}, on {os.cpu_count()} cores (load "
+        f"{os.getloadavg()[2]:.0f} at the end), {platform.system()} {platform.machine()}, Python "
+        f"{platform.python_version()}; {minutes:.0f} minutes. Every service connects under its own "
+        "database role. What is done and counted: [chaos.md](chaos.md).",
+        *(["", "Not to be had on this machine: " + "; ".join(lacks) + "."] if lacks else []),
+        *_findings(runs),
         "",
         *_ends(runs),
         "",
@@ -46,6 +52,11 @@ def report(runs: Sequence[Run], arguments: argparse.Namespace) -> str:
         *_seeds(runs),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _findings(runs: Sequence[Run]) -> list[str]:
+    found = [f"- seed {run.seed}: {finding}" for run in runs for finding in run.findings]
+    return ["", "Found:", "", *found] if found else []
 
 
 def _ends(runs: Sequence[Run]) -> list[str]:

@@ -23,6 +23,7 @@ from tests.chaos.plan import SLOTS, UNPLUGGABLE, WORKER_SLOTS, Plan
 from tests.chaos.proxy import Proxy
 from tests.chaos.seams import NAMESPACE, PRELOADED, RUNNER, SHIFT
 from tests.chaos.slot import Collapse, Slot
+from tests.roles import dsn_as, make_logins
 
 from autoscaler.providers.launch import identity_of
 from reveille.database import DATABASE_ERRORS, connect
@@ -47,6 +48,13 @@ MODULES = {
     "monitor": ("heartbeat_monitor",),
     "gateway": ("queue_gateway",),
     "autoscaler": ("tests.chaos.autoscaler",),
+}
+LOGIN = {
+    "visual": "visual_worker",
+    "text": "text_worker",
+    "monitor": "heartbeat_monitor",
+    "gateway": "queue_gateway",
+    "autoscaler": "autoscaler",
 }
 # Containers come and go within a run: text workers beside those that the orchestrator keeps.
 CONTAINERS_MAX = 2
@@ -272,6 +280,7 @@ class Stage:
         await migrate(self.dsn)
         connection = await connect(self.dsn, application_name=LOAD)
         await keep_history(connection)
+        await make_logins(connection)
         # Faults are frequent here: attempts run out only for what is hopeless.
         await connection.execute("UPDATE task_types SET max_retries = 25")
         await connection.close()
@@ -294,6 +303,11 @@ class Stage:
     def _command(self, slot: Slot) -> tuple[str, ...]:
         return MODULES[slot.name.partition("-")[0]]
 
+    def _dsn_for(self, slot: Slot, login: str) -> str:
+        """Through the slot's proxy, with the rights of its service's role and no others."""
+        address = f"{self._own_address(slot.name)}:{slot.proxy.port}"
+        return dsn_as(with_database(f"postgresql://postgres@{address}/", DATABASE), login)
+
     def _own_address(self, slot_name: str) -> str:
         """Where a slot's process finds this machine."""
         unpluggable = slot_name == UNPLUGGABLE and not self.namespace.lacks
@@ -301,15 +315,13 @@ class Stage:
 
     def _environment(self, slot: Slot) -> dict[str, str]:
         address = self._own_address(slot.name)
+        kind, _, number = slot.name.partition("-")
         environment = SETTINGS | {
-            "DATABASE_URL": with_database(
-                f"postgresql://postgres@{address}:{slot.proxy.port}/", DATABASE
-            ),
+            "DATABASE_URL": self._dsn_for(slot, LOGIN[kind]),
             "OLLAMA_HOST": f"http://{address}:{self.model_port}",
             "REVEILLE_DOCUMENT_ROOT": str(self.document_root),
             RUNNER: str(os.getpid()),
         }
-        kind, _, number = slot.name.partition("-")
         match kind:
             case "gateway":
                 environment["REVEILLE_HTTP_PORT"] = str(self.gateway_port)
@@ -318,6 +330,7 @@ class Stage:
                     "REVEILLE_SCALING_FILE": str(self.folder / "scaling.yaml"),
                     "REVEILLE_RUN_DIR": str(self.folder / "containers"),
                     "REVEILLE_CONTAINER_PREFIX": "chaos",
+                    "REVEILLE_WORKER_ENV_DATABASE_URL": self._dsn_for(slot, "text_worker"),
                     TROUBLE: str(self.trouble_path),
                 }
             case "visual" | "text":

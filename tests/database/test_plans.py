@@ -24,6 +24,12 @@ SETTLE_ARGUMENTS = ([1], [1], ["done"], [None], [None], [1.0], [None], [None], [
 STATEMENTS = {
     "claim": (statement("claim"), ("worker-1", 1, TYPES, 2, 60.0)),
     "turn": (together("claim", "settle"), ("worker-1", 1, TYPES, 2, 60.0, *SETTLE_ARGUMENTS)),
+    "claim_above": (statement("claim_above"), ("worker-1", 1, TYPES, 2, 60.0, [1] * 6)),
+    "turn above": (
+        together("claim_above", "settle"),
+        ("worker-1", 1, TYPES, 2, 60.0, [1] * 6, *SETTLE_ARGUMENTS),
+    ),
+    "lowest_claimable": (statement("lowest_claimable"), (TYPES,)),
     "settle": (statement("settle"), SETTLE_ARGUMENTS),
     "heartbeat": (statement("heartbeat"), ("worker-1", 1, 1, [1], [1], TYPES)),
     "progress": (statement("progress"), ([1], [1], [50], ["step"], ["message"])),

@@ -17,6 +17,7 @@ from tests.providers.verda_world import serving
 from typer.testing import CliRunner
 
 from model_stub.server import running_stub
+from reveille.cli import doctor
 from reveille.cli.app import app
 from reveille.otlp_sink import OtlpSink
 from reveille.testing import Database, eventually
@@ -60,7 +61,17 @@ async def test_sound_system_passes(
     assert wrong == {}
     assert found["services"][1] == ("well: gateway, monitor; not heard of lately: autoscaler")
     assert set(found) == {
-        *("program", "database", "connection", "TLS", "LISTEN", "clock", "schema", "services"),
+        *(
+            "program",
+            "database",
+            "connection",
+            "TLS",
+            "LISTEN",
+            "snapshots",
+            "clock",
+            "schema",
+            "services",
+        ),
         *("servers", "queue", "notifications", "model server", "provider process"),
         *("documents", "traces"),
     }
@@ -211,3 +222,17 @@ async def test_transaction_pooler_is_recognised(
     problems = {name: said[1] for name, said in found.items() if said[0] == "PROBLEM"}
     told = problems.get("LISTEN") or problems["database"]
     assert "address of Postgres itself" in told
+
+
+async def test_session_that_keeps_an_old_snapshot_is_named(
+    database: Database, examine: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever holds vacuum back is found by the process id and the name it gave."""
+    monkeypatch.setattr(doctor, "SNAPSHOT_SECONDS_MAX", 0.0)
+    async with database.connect() as reader:
+        await reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        await reader.fetchval("SELECT count(*) FROM processing_queue")
+        verdict, detail = (await examine())["snapshots"]
+        assert verdict == "note"
+        assert f"process {reader.get_server_pid()} " in detail
+        assert "idle in transaction" in detail

@@ -155,6 +155,19 @@ async def test_worker_gets_its_names_and_not_the_autoscalers_port(folder: Path) 
     ]
 
 
+async def test_worker_gets_what_is_set_for_workers_alone(folder: Path) -> None:
+    """The autoscaler's login may not claim tasks: a worker needs a DSN of its own."""
+    environment = {
+        **os.environ,
+        "DATABASE_URL": "postgresql://autoscaler@there",
+        "REVEILLE_WORKER_ENV_DATABASE_URL": "postgresql://worker@there",
+    }
+    provider = provider_of(folder, NOSY, environment=environment)
+    await provider.create(SPEC)
+    await eventually(lambda: _ended(provider))
+    assert "postgresql://worker@there" in log_of(folder).split()
+
+
 async def test_command_that_does_not_exist_is_seen_as_ended(folder: Path) -> None:
     """The starter writes its pid file first, so even this is found and told."""
     provider = ProcessProvider(folder, command=lambda _: ("/nonexistent/worker",))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from autoscaler.provider import ContainerSpec, ProviderContainer, ProviderError
 from autoscaler.providers import launch
+from autoscaler.providers.environment import WORKER_PREFIX, identity_and_own
 
 LOG_TAIL_BYTES = 4096
 KILL_SECONDS_MAX = 10.0
@@ -107,10 +108,14 @@ class ProcessProvider:
             os.close(output)
 
     def _environment_of(self, spec: ContainerSpec) -> dict[str, str]:
-        kept = {k: v for k, v in self._environment.items() if k not in NOT_INHERITED}
-        return kept | {
-            "REVEILLE_CONTAINER_ID": spec.name,
-            "REVEILLE_SERVER_ID": spec.server_id,
+        kept = {
+            name: value
+            for name, value in self._environment.items()
+            if name not in NOT_INHERITED and not name.startswith(WORKER_PREFIX)
+        }
+        return {
+            **kept,
+            **identity_and_own(self._environment, spec),
             "REVEILLE_HTTP_PORT": "0",
             "PYTHONUNBUFFERED": "1",
         }

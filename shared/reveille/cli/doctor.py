@@ -22,6 +22,7 @@ from reveille.uptime import GAP_SECONDS_MAX
 NOTIFY_SECONDS_MAX = 3.0
 SKEW_SECONDS_MAX = 2.0
 WAIT_SECONDS_MAX = 300.0
+SNAPSHOT_SECONDS_MAX = 300.0
 NOTIFY_QUEUE_MAX = 0.5  # of what Postgres keeps for listeners that do not read
 _POOLER_SAYS = "unsupported startup parameter"
 _GO_DIRECT = (
@@ -67,6 +68,7 @@ async def _database(dsn: str) -> list[Finding]:
         if schema.ok:
             findings += [await _services(connection), await _servers(connection)]
             findings += [await _waiting(connection), await _notifications(connection)]
+            findings.append(await _snapshots(connection))
         return findings
     finally:
         await connection.close(timeout=5)
@@ -222,4 +224,23 @@ async def _notifications(connection: Connection) -> Finding:
         False,
         f"{said}: some session has been listening inside a transaction for long; find it in "
         "pg_stat_activity (state 'idle in transaction') and end it, or commits will fail",
+    )
+
+
+async def _snapshots(connection: Connection) -> Finding:
+    """What has died since the oldest one stays in the tables, whatever vacuum does."""
+    row = await connection.fetchrow(
+        "SELECT pid, usename, application_name, state, "
+        "extract(epoch FROM clock_timestamp() - xact_start)::float8 AS seconds FROM pg_stat_activity "
+        "WHERE (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL) AND datname = current_database() "
+        "AND pid <> pg_backend_pid() AND xact_start IS NOT NULL ORDER BY xact_start LIMIT 1"
+    )
+    if row is None or row["seconds"] < SNAPSHOT_SECONDS_MAX:
+        return Finding("snapshots", True, "none that holds vacuum back, of those this user may see")
+    return Finding(
+        "snapshots",
+        True,
+        f"process {row['pid']} ({row['usename']}, {row['application_name'] or 'unnamed'}, {row['state']}) keeps a "
+        f"snapshot for {row['seconds'] / 60:.0f} minutes: dead rows pile up until it ends (docs/soak-report.md)",
+        note=True,
     )

@@ -16,6 +16,7 @@ from reveille.outcome import Outcome
 from reveille.store import End, Store
 from reveille.task import Claim, Pool
 from reveille.worker.ends import StuckEnds, is_about_an_end
+from reveille.worker.floors import Floors
 from reveille.worker.running import Held, Running
 from reveille.worker.slots import Slots
 from reveille.worker.standing import Standing
@@ -58,6 +59,7 @@ class Turns:
         self._untold: list[tuple[Running, Outcome, str | None]] = []
         self._leave = leave
         self.stuck = StuckEnds(store.settle, on_settled=self._ended)
+        self.floors = Floors(lambda: store.lowest_claimable(task_types), on_lower=self.hear)
         self.under_way = asyncio.Lock()  # held while claims may be on their way
         # There may be something to claim; cleared by a look that finds too little.
         self.look = True
@@ -103,17 +105,20 @@ class Turns:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            ends = self._take_ends()
-            try:
-                async with self.under_way:
-                    await self._turn(ends)
-            except DATABASE_ERRORS as error:
-                self._keep(ends, error)
-                await asyncio.sleep(self._standing.claim_trouble.pause_seconds)
-                self._news.set()
+        try:
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                ends = self._take_ends()
+                try:
+                    async with self.under_way:
+                        await self._turn(ends)
+                except DATABASE_ERRORS as error:
+                    self._keep(ends, error)
+                    await asyncio.sleep(self._standing.claim_trouble.pause_seconds)
+                    self._news.set()
+        finally:
+            self.floors.stop()
 
     def _keep(self, ends: list[tuple[Running, End]], error: BaseException) -> None:
         """A turn failed: nothing of it may be lost."""
@@ -153,9 +158,16 @@ class Turns:
         self.look = self._look_quietly = False
         woken_at, self._woken_at = self._woken_at, None
         rescued, self._rescued = self._rescued, False
+        began = time.monotonic()
         turn = await self._store.turn(
-            self._standing.registration, self._task_types, limit, [end for _, end in ends]
+            self._standing.registration,
+            self._task_types,
+            limit,
+            [end for _, end in ends],
+            floors=self.floors.in_force,
         )
+        if limit:
+            self.floors.looked(time.monotonic() - began, turn.claims)
         if self._standing.claim_trouble.succeeded():
             self._standing.announce_soon()
         self._slots.take_queued(len(turn.claims))
