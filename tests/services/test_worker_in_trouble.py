@@ -535,3 +535,45 @@ async def test_second_sigterm_ends_the_process_at_once(database: Database, tmp_p
                 child.process.kill()
             child.process.wait()
     assert code == 128 + signal.SIGTERM
+
+
+async def test_task_taken_away_while_its_last_report_is_written_keeps_no_slot(
+    database: Database,
+) -> None:
+    """An attempt that had its outcome, and waited for its progress to be written, was cancelled there
+    and never let its slot go: a worker counted one running task for ever.
+    """
+    writing, go_on = asyncio.Event(), asyncio.Event()
+
+    async def handle(context: TaskContext) -> Outcome:
+        if context.task.document_id == 2 and context.task.attempt == 1:
+            await context.progress(40, "first")
+            await writing.wait()
+            await context.progress(80, "second")
+        return await done(context)
+
+    worker = worker_of(database, handle, slots=1, heartbeat_seconds=3600)
+
+    def hold_reports() -> None:
+        report = worker.store.report
+
+        async def held(steps: Any) -> Any:
+            writing.set()
+            await go_on.wait()
+            return await report(steps)
+
+        worker.store.report = held  # type: ignore[method-assign]
+
+    after_setup(worker, hold_reports)
+    async with living(worker, database):
+        taken = await add(database, document_id=2)
+        async with asyncio.timeout(20):
+            await writing.wait()
+        await eventually(lambda: worker.reporter.pending(taken))
+        await set_status(database, taken, "cancelled")
+        go_on.set()
+        after = await add(database)
+        assert (await ended(database, after))["status"] == "completed"
+        assert (await ended(database, taken))["status"] == "cancelled"
+        await eventually(lambda: not worker.held)
+        assert worker.slots.busy == 0

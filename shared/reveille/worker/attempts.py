@@ -79,10 +79,12 @@ class Attempts:
         trace.settled(outcome)
         trace.settle()
         running.trace = trace
-        if worker.reporter.pending(claim.task_id):
-            with suppress(*DATABASE_ERRORS):
-                await worker.reporter.flush()
-        worker.turns.end(running, End(claim, outcome, trace.traceparent))
+        try:
+            if worker.reporter.pending(claim.task_id):
+                with suppress(*DATABASE_ERRORS):
+                    await worker.reporter.flush()
+        finally:  # whatever became of the report: who has an outcome ends
+            worker.turns.end(running, End(claim, outcome, trace.traceparent))
 
     async def _outcome(self, running: Running) -> Outcome:
         worker, claim = self._worker, running.claim
