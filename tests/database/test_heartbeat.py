@@ -156,3 +156,17 @@ async def test_heartbeat_gives_back_a_claim_whose_answer_was_lost(queue: Any) ->
     task = await queue.row(task_id)
     assert (task["status"], task["attempt"], task["retry_count"]) == ("queued", 0, 0)
     assert await queue.statuses(known) == ["processing"]
+
+
+async def test_beat_that_arrives_after_the_good_bye_leaves_no_load(queue: Any) -> None:
+    """It may have waited for a lock on the row while the process drained and ended."""
+    server = await queue.server()
+    await queue.add()
+    claim = await queue.claim_one(server)
+    await queue.end(claim)
+    await queue.store.retire(server, "stopped")
+
+    await beat(queue, server, claim)
+
+    row = await server_row(queue)
+    assert (row["status"], row["current_load"]) == ("inactive", 0)

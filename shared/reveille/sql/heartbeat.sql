@@ -3,7 +3,8 @@
 -- tasks are no longer its own, and whether something it could claim waits: the backstop of the wake-up, for no query of its own.
 -- Due retries are queued on the way, a few at a time, so that they do not hang on the monitor alone.
 WITH alive AS (
-    UPDATE processing_servers SET last_heartbeat = reveille_now(), current_load = $3, updated_at = reveille_now()
+    -- A beat that waited for somebody's lock may come after the good-bye: who has gone has no load.
+    UPDATE processing_servers SET current_load = CASE WHEN status = 'inactive' THEN 0 ELSE $3 END, last_heartbeat = reveille_now(), updated_at = reveille_now()
     WHERE id = $1 AND epoch = $2 AND status <> 'lost'
     RETURNING status
 ), unknown AS (
