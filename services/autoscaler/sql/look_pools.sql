@@ -1,5 +1,9 @@
 -- What policies go by, a row per pool; of each task type at most $3 waiting tasks. $1, $2: the leader's name and epoch.
-WITH clock AS MATERIALIZED (SELECT reveille_now() AS now)
+-- What is held is counted once: beside an old snapshot each count walks over all that ever was.
+WITH clock AS MATERIALIZED (SELECT reveille_now() AS now),
+held AS MATERIALIZED (
+    SELECT q.locked_by, q.task_type, count(*) AS tasks FROM processing_queue q WHERE q.status = 'processing' GROUP BY 1, 2
+)
 SELECT p.name, p.paused, p.replicas_min, p.replicas_max, p.policy,
     extract(epoch FROM clock.now)::double precision AS now,
     EXISTS (SELECT 1 FROM leaders WHERE name = $1 AND epoch = $2) AS leading,
@@ -11,16 +15,15 @@ SELECT p.name, p.paused, p.replicas_min, p.replicas_max, p.policy,
             WHERE q.status = 'queued' AND q.task_type = t.name
             ORDER BY q.priority DESC, q.id LIMIT $3) w
         WHERE t.pool = p.name AND NOT t.paused), '[]') AS waiting,
-    (SELECT count(*)::integer FROM processing_queue q JOIN task_types t ON t.name = q.task_type
-     WHERE q.status = 'processing' AND t.pool = p.name) AS processing,
+    (SELECT coalesce(sum(h.tasks), 0)::integer FROM held h JOIN task_types t ON t.name = h.task_type WHERE t.pool = p.name) AS processing,
     others.servers AS other_servers, others.free_slots AS other_free_slots,
     coalesce(decided.policy, '') AS decided_by, coalesce(decided.memory, '{}') AS memory
 FROM pools p CROSS JOIN clock
 CROSS JOIN LATERAL (
     -- Live servers that serve the pool and are nobody's container: a dedicated machine.
-    SELECT count(*)::integer AS servers, coalesce(sum(greatest(s.max_concurrent_tasks - held.tasks, 0)), 0)::integer AS free_slots
+    SELECT count(*)::integer AS servers, coalesce(sum(greatest(s.max_concurrent_tasks - busy.tasks, 0)), 0)::integer AS free_slots
     FROM processing_servers s CROSS JOIN LATERAL (
-        SELECT count(*) AS tasks FROM processing_queue q WHERE q.locked_by = s.id AND q.status = 'processing') held
+        SELECT coalesce(sum(h.tasks), 0) AS tasks FROM held h WHERE h.locked_by = s.id) busy
     WHERE s.status = 'active'
       AND (s.pool = p.name OR (s.pool IS NULL AND EXISTS (
           SELECT 1 FROM task_types t WHERE t.pool = p.name AND s.capabilities -> t.name NOT IN ('false', 'null'))))
