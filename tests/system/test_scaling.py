@@ -46,7 +46,7 @@ async def add_task(database: Database, deck: bytes, task_type: str, **columns: A
 
 
 async def until(
-    database: Database, query: str, expected: object, *, within_seconds: float = 30.0
+    database: Database, query: str, expected: object, *, within_seconds: float = 90.0
 ) -> None:
     async def reached() -> bool:
         return bool(await database.fetchval(query) == expected)
@@ -103,7 +103,7 @@ async def test_worker_that_is_killed_loses_its_task_within_five_seconds_and_is_r
     processes.start("heartbeat_monitor")
     processes.start("autoscaler", **QUICK, run_dir=tmp_path / "run")
     await add_task(database, deck, "startup_name_extraction")
-    await eventually(lambda: not stub.faults.waiting(), within_seconds=30)  # in the model call
+    await eventually(lambda: not stub.faults.waiting(), within_seconds=90)  # in the model call
     await until(database, "SELECT state FROM containers", "ready")
     pid = int(await database.fetchval("SELECT provider_ref FROM containers"))
 
@@ -149,9 +149,9 @@ async def test_burst_is_finished_by_workers_from_zero_and_the_ledger_adds_up(
     kinds = ["startup_name_extraction", "deck_date_extraction", "slide_feedback"] * 3
     tasks = [await add_task(database, deck, kind) for kind in kinds]
     done = "SELECT count(*) FROM processing_queue WHERE status = 'completed'"
-    await until(database, done, len(tasks), within_seconds=90)
+    await until(database, done, len(tasks), within_seconds=110)
     gone = "SELECT bool_and(state = 'stopped') FROM containers"
-    await until(database, gone, True, within_seconds=60)
+    await until(database, gone, True, within_seconds=110)
 
     pools = await database.fetch("SELECT DISTINCT pool FROM containers ORDER BY pool")
     assert [row["pool"] for row in pools] == ["text", "visual"]
