@@ -909,7 +909,7 @@ BEGIN
     UPDATE processing_queue q SET
         status = 'processing', locked_by = get_next_processing_task.server_id, locked_at = reveille_now(),
         lock_expires_at = reveille_now() + make_interval(secs => picked.timeout_seconds),
-        lease_token = nextval('reveille_lease_token'), started_at = reveille_now(), attempt = q.attempt + 1,
+        lease_token = reveille_new_lease_token(), started_at = reveille_now(), attempt = q.attempt + 1,
         progress_percentage = 0, next_retry_at = NULL
     FROM picked
     WHERE q.id = ANY (ARRAY(SELECT id FROM picked)) AND q.id = picked.id
@@ -988,19 +988,15 @@ CREATE OR REPLACE FUNCTION reveille_after_insert()
  STABLE
 AS $function$
 BEGIN
-    IF NEW.status = 'queued' AND NEW.priority < 3
-       AND NOT pg_catalog.pg_try_advisory_xact_lock(5395020, pg_catalog.hashtext(NEW.pool))
-       AND pg_catalog.pg_try_advisory_lock_shared(5395020, 2) AND pg_catalog.pg_advisory_unlock_shared(5395020, 2) THEN
-        RETURN NULL;  -- the usual row among many writers: somebody is about to notify, and nobody watches
+    IF NEW.status = 'queued' AND (
+        NEW.priority < 3 AND NOT pg_catalog.pg_try_advisory_xact_lock(5395020, pg_catalog.hashtext(NEW.pool))
+        OR pg_catalog.pg_notify('task_ready', NEW.pool) IS NOT NULL
+            AND pg_catalog.pg_try_advisory_lock_shared(5395020, 2) AND pg_catalog.pg_advisory_unlock_shared(5395020, 2)
+    ) THEN
+        RETURN NULL;  -- skipped, for whoever holds the gate is about to say all of this; or said, and nobody watches
     END IF;
-    IF NEW.status = 'queued' THEN
-        IF NEW.priority = 3 OR pg_catalog.pg_try_advisory_xact_lock(5395020, pg_catalog.hashtext(NEW.pool)) THEN
-            PERFORM pg_catalog.pg_notify('task_ready', NEW.pool);
-        END IF;
-    ELSIF NEW.status = 'retry' THEN
-        IF pg_catalog.pg_try_advisory_xact_lock(5395020, 1) THEN
-            PERFORM pg_catalog.pg_notify('timer_changed', '');
-        END IF;
+    IF NEW.status = 'retry' AND pg_catalog.pg_try_advisory_xact_lock(5395020, 1) THEN
+        PERFORM pg_catalog.pg_notify('timer_changed', '');
     END IF;
     -- Gated as well, or an open board would line all writers up; a listener that hears of a new task reads again a little later.
     IF NOT (pg_catalog.pg_try_advisory_lock_shared(5395020, 2) AND pg_catalog.pg_advisory_unlock_shared(5395020, 2))
@@ -1327,10 +1323,9 @@ BEGIN
         SELECT t.pool, coalesce(NEW.max_retries, t.max_retries) INTO NEW.pool, NEW.max_retries
         FROM task_types t WHERE t.name = NEW.task_type;
         IF NEW.traceparent IS NULL THEN
-            -- A UUID's lower half begins with the bits 10, and samplers decide by a trace id's lower half: it is turned.
-            NEW.traceparent := encode(uuid_send(gen_random_uuid()), 'hex');
-            NEW.traceparent := '00-' || right(NEW.traceparent, 14) || left(NEW.traceparent, 18)
-                || '-' || to_hex(NEW.id | x'1000000000000000'::bigint) || '-01';
+            -- A UUID's lower half begins with the bits 10, and samplers decide by a trace id's lower half: it is moved by a digit.
+            NEW.traceparent := '00-' || substr(encode(uuid_send(gen_random_uuid()), 'hex'), 2) || '0-'
+                || to_hex(NEW.id | x'1000000000000000'::bigint) || '-01';
             NEW.tracestate := 'reveille=minted';
         ELSIF NOT reveille_is_traceparent(NEW.traceparent) THEN
             RETURN reveille_complete(NEW);
@@ -1446,7 +1441,7 @@ BEGIN
             NEW.claimable_at := reveille_now();
         END IF;
     ELSIF NEW.status = 'processing' THEN  -- a claim by hand gets a lease like any other
-        NEW.lease_token := nextval('reveille_lease_token');
+        NEW.lease_token := reveille_new_lease_token();
         NEW.attempt := OLD.attempt + 1;
         NEW.started_at := reveille_now();
         NEW.locked_at := reveille_now();
@@ -1496,8 +1491,7 @@ BEGIN
             HINT = 'Known task types: ' || (SELECT string_agg(name, ', ' ORDER BY name) FROM task_types);
     END IF;
     IF reveille_is_traceparent(task.traceparent) IS NOT TRUE THEN
-        random_id := encode(uuid_send(gen_random_uuid()), 'hex');
-        random_id := right(random_id, 14) || left(random_id, 18);  -- turned, see reveille_before_insert()
+        random_id := substr(encode(uuid_send(gen_random_uuid()), 'hex'), 2) || '0';  -- moved, see reveille_before_insert()
         task.traceparent := '00-' || random_id || '-' || right(random_id, 16) || '-01';
         task.tracestate := 'reveille=minted';
     END IF;
@@ -1540,7 +1534,7 @@ BEGIN
     END IF;
     task.depends_on := reveille_parents(task.depends_on, task.processing_options);
     IF task.status = 'processing' THEN
-        task.lease_token := nextval('reveille_lease_token');
+        task.lease_token := reveille_new_lease_token();
         task.started_at := coalesce(task.started_at, task.created_at);
         task.lock_expires_at := coalesce(task.lock_expires_at, task.created_at + make_interval(
             secs => (SELECT timeout_seconds FROM task_types WHERE name = task.task_type)));
@@ -1637,6 +1631,11 @@ CREATE OR REPLACE FUNCTION reveille_lock_space()
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 RETURN 5395020;
+
+CREATE OR REPLACE FUNCTION reveille_new_lease_token()
+ RETURNS bigint
+ LANGUAGE sql
+RETURN ((nextval('reveille_lease_token'::regclass) << 20) | ((random() * (1048575)::double precision))::bigint);
 
 CREATE OR REPLACE FUNCTION reveille_note_transition()
  RETURNS trigger

@@ -8,8 +8,14 @@ CREATE FUNCTION reveille_now() RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN coalesce(nullif(current_setting('reveille.now', true), '')::timestamptz, statement_timestamp());
 
-CREATE SEQUENCE reveille_lease_token AS bigint;  -- every claim draws one; a late writer carries an old one
+CREATE SEQUENCE reveille_lease_token AS bigint;
 CREATE SEQUENCE reveille_server_epoch AS bigint;  -- every registration draws one
+
+-- Every claim draws one; a late writer carries an old one. A claim may be lost in a crash of the database, and the sequence's
+-- last steps with it (ADR 0022): the 20 bits of chance below tell its token from the one that is then drawn again.
+CREATE FUNCTION reveille_new_lease_token() RETURNS bigint
+LANGUAGE sql VOLATILE
+RETURN nextval('reveille_lease_token') << 20 | (random() * 1048575)::bigint;
 
 -- Pools --------------------------------------------------------------------------------------------------------
 
@@ -159,7 +165,7 @@ UPDATE processing_queue q SET
     lock_expires_at = CASE WHEN adopted.status = 'processing'
         THEN coalesce(q.lock_expires_at, q.started_at + interval '30 minutes', reveille_now()) END,
     locked_by = CASE WHEN adopted.status = 'processing' THEN q.locked_by END,
-    lease_token = CASE WHEN adopted.status = 'processing' THEN nextval('reveille_lease_token') END,
+    lease_token = CASE WHEN adopted.status = 'processing' THEN reveille_new_lease_token() END,
     completed_by = CASE WHEN adopted.final THEN q.locked_by END,
     traceparent = CASE WHEN adopted.final OR q.traceparent IS NOT NULL THEN q.traceparent
         ELSE '00-' || replace(gen_random_uuid()::text, '-', '') || '-' || right(replace(gen_random_uuid()::text, '-', ''), 16) || '-01' END,

@@ -82,8 +82,7 @@ BEGIN
             HINT = 'Known task types: ' || (SELECT string_agg(name, ', ' ORDER BY name) FROM task_types);
     END IF;
     IF reveille_is_traceparent(task.traceparent) IS NOT TRUE THEN
-        random_id := encode(uuid_send(gen_random_uuid()), 'hex');
-        random_id := right(random_id, 14) || left(random_id, 18);  -- turned, see reveille_before_insert()
+        random_id := substr(encode(uuid_send(gen_random_uuid()), 'hex'), 2) || '0';  -- moved, see reveille_before_insert()
         task.traceparent := '00-' || random_id || '-' || right(random_id, 16) || '-01';
         task.tracestate := 'reveille=minted';
     END IF;
@@ -126,7 +125,7 @@ BEGIN
     END IF;
     task.depends_on := reveille_parents(task.depends_on, task.processing_options);
     IF task.status = 'processing' THEN
-        task.lease_token := nextval('reveille_lease_token');
+        task.lease_token := reveille_new_lease_token();
         task.started_at := coalesce(task.started_at, task.created_at);
         task.lock_expires_at := coalesce(task.lock_expires_at, task.created_at + make_interval(
             secs => (SELECT timeout_seconds FROM task_types WHERE name = task.task_type)));
@@ -154,10 +153,9 @@ BEGIN
         SELECT t.pool, coalesce(NEW.max_retries, t.max_retries) INTO NEW.pool, NEW.max_retries
         FROM %1$I.task_types t WHERE t.name = NEW.task_type;
         IF NEW.traceparent IS NULL THEN
-            -- A UUID's lower half begins with the bits 10, and samplers decide by a trace id's lower half: it is turned.
-            NEW.traceparent := encode(uuid_send(gen_random_uuid()), 'hex');
-            NEW.traceparent := '00-' || right(NEW.traceparent, 14) || left(NEW.traceparent, 18)
-                || '-' || to_hex(NEW.id | x'1000000000000000'::bigint) || '-01';
+            -- A UUID's lower half begins with the bits 10, and samplers decide by a trace id's lower half: it is moved by a digit.
+            NEW.traceparent := '00-' || substr(encode(uuid_send(gen_random_uuid()), 'hex'), 2) || '0-'
+                || to_hex(NEW.id | x'1000000000000000'::bigint) || '-01';
             NEW.tracestate := 'reveille=minted';
         ELSIF NOT %1$I.reveille_is_traceparent(NEW.traceparent) THEN
             RETURN %1$I.reveille_complete(NEW);
@@ -193,24 +191,21 @@ CREATE FUNCTION reveille_say_changed(task_id bigint, new_status varchar, progres
 LANGUAGE sql
 RETURN pg_notify('task_changed', json_build_object('id', task_id, 'status', new_status, 'progress', progress)::text);
 
--- Names nothing but built-in functions and so needs neither its owner's rights nor a search_path of its own. The second
--- condition is reveille_somebody_listens() written out.
+-- Names nothing but built-in functions and so needs neither its owner's rights nor a search_path of its own. Whether somebody
+-- watches is reveille_somebody_listens() written out, and pg_notify() in a condition is for its effect: PERFORM would run a
+-- query, which costs more than all the rest.
 CREATE FUNCTION reveille_after_insert() RETURNS trigger
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
-    IF NEW.status = 'queued' AND NEW.priority < 3
-       AND NOT pg_catalog.pg_try_advisory_xact_lock(5395020, pg_catalog.hashtext(NEW.pool))
-       AND pg_catalog.pg_try_advisory_lock_shared(5395020, 2) AND pg_catalog.pg_advisory_unlock_shared(5395020, 2) THEN
-        RETURN NULL;  -- the usual row among many writers: somebody is about to notify, and nobody watches
+    IF NEW.status = 'queued' AND (
+        NEW.priority < 3 AND NOT pg_catalog.pg_try_advisory_xact_lock(5395020, pg_catalog.hashtext(NEW.pool))
+        OR pg_catalog.pg_notify('task_ready', NEW.pool) IS NOT NULL
+            AND pg_catalog.pg_try_advisory_lock_shared(5395020, 2) AND pg_catalog.pg_advisory_unlock_shared(5395020, 2)
+    ) THEN
+        RETURN NULL;  -- skipped, for whoever holds the gate is about to say all of this; or said, and nobody watches
     END IF;
-    IF NEW.status = 'queued' THEN
-        IF NEW.priority = 3 OR pg_catalog.pg_try_advisory_xact_lock(5395020, pg_catalog.hashtext(NEW.pool)) THEN
-            PERFORM pg_catalog.pg_notify('task_ready', NEW.pool);
-        END IF;
-    ELSIF NEW.status = 'retry' THEN
-        IF pg_catalog.pg_try_advisory_xact_lock(5395020, 1) THEN
-            PERFORM pg_catalog.pg_notify('timer_changed', '');
-        END IF;
+    IF NEW.status = 'retry' AND pg_catalog.pg_try_advisory_xact_lock(5395020, 1) THEN
+        PERFORM pg_catalog.pg_notify('timer_changed', '');
     END IF;
     -- Gated as well, or an open board would line all writers up; a listener that hears of a new task reads again a little later.
     IF NOT (pg_catalog.pg_try_advisory_lock_shared(5395020, 2) AND pg_catalog.pg_advisory_unlock_shared(5395020, 2))
@@ -508,7 +503,7 @@ BEGIN
             NEW.claimable_at := reveille_now();
         END IF;
     ELSIF NEW.status = 'processing' THEN  -- a claim by hand gets a lease like any other
-        NEW.lease_token := nextval('reveille_lease_token');
+        NEW.lease_token := reveille_new_lease_token();
         NEW.attempt := OLD.attempt + 1;
         NEW.started_at := reveille_now();
         NEW.locked_at := reveille_now();

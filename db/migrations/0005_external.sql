@@ -80,7 +80,7 @@ BEGIN
     UPDATE processing_queue q SET
         status = 'processing', locked_by = get_next_processing_task.server_id, locked_at = reveille_now(),
         lock_expires_at = reveille_now() + make_interval(secs => picked.timeout_seconds),
-        lease_token = nextval('reveille_lease_token'), started_at = reveille_now(), attempt = q.attempt + 1,
+        lease_token = reveille_new_lease_token(), started_at = reveille_now(), attempt = q.attempt + 1,
         progress_percentage = 0, next_retry_at = NULL
     FROM picked
     WHERE q.id = ANY (ARRAY(SELECT id FROM picked)) AND q.id = picked.id

@@ -151,7 +151,8 @@ INSERT INTO reveille_privileges (role_name, privileges, object_kind, object_name
 SELECT role_name, 'EXECUTE', 'FUNCTION', unnest(string_to_array(functions, ' ')) FROM (VALUES
     ('reveille_backend', 'retry_failed_task'),
     -- an external server, by SQL, is a worker
-    ('reveille_worker', 'get_next_processing_task update_task_progress complete_task retry_failed_task cleanup_expired_locks reveille_recover_tasks'),
+    ('reveille_worker', 'get_next_processing_task update_task_progress complete_task retry_failed_task cleanup_expired_locks reveille_recover_tasks '
+        'reveille_new_lease_token'),
     ('reveille_monitor', 'reveille_recover_tasks container_segments'),
     ('reveille_autoscaler', 'container_segments'), ('reveille_readonly', 'container_segments'),
     ('reveille_gateway', 'get_next_processing_task update_task_progress complete_task retry_failed_task container_segments')

@@ -2,9 +2,12 @@
 harmless.
 
 A NOTIFY is a hint: it sets an event, and whoever waits for it reads the rows. The connection is
-direct (a transaction pooler drops LISTEN silently), never inside a transaction, and proves every
-`ping_seconds` that it hears by a NOTIFY to itself. When it breaks: first LISTEN again, then tell
-everybody to look, since what was said meanwhile is lost.
+direct (a transaction pooler drops LISTEN silently), never inside a transaction, and proves about
+every `ping_seconds` that it hears. Whatever it hears is a proof; when nothing was said for so long
+it notifies a channel that every notifier of the database listens to. So of many processes only the
+first one pings: each NOTIFY costs each listener of the database a transaction, also of channels
+that it does not listen to. When the connection breaks: first LISTEN again, then tell everybody to
+look, since what was said meanwhile is lost.
 
 `SecondLooks` covers what the wake gate of the insert trigger leaves open: a transaction that
 skipped its NOTIFY because another was about to send one, and that commits after it. Measured with
@@ -13,11 +16,10 @@ with them.
 """
 
 import asyncio
-import os
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from secrets import token_hex
 
 import asyncpg
 import structlog
@@ -26,7 +28,9 @@ from reveille.database import DATABASE_ERRORS, connect
 
 log = structlog.get_logger(__name__)
 
+PING_CHANNEL = "reveille_ping"
 PING_ANSWER_SECONDS_MAX = 5.0
+PING_SPREAD = 0.25  # as a part of ping_seconds: or all would ping at the same moment, each time
 RECONNECT_SECONDS_MAX = 5.0
 
 Listener = Callable[[str], None]
@@ -35,20 +39,19 @@ Listener = Callable[[str], None]
 class Notifier:
     """LISTEN with reconnection. Register everything with `on` and `on_connect` before `run`."""
 
-    def __init__(self, dsn: str, *, application_name: str, ping_seconds: float = 15.0) -> None:
+    def __init__(self, dsn: str, *, application_name: str, ping_seconds: float = 20.0) -> None:
         self._dsn = dsn
         self._application_name = application_name
         self._ping_seconds = ping_seconds
-        self._ping_channel = f"reveille_ping_{os.getpid()}_{token_hex(4)}"
         self._listeners: dict[str, list[Listener]] = {}
         self._connected_hooks: list[Callable[[], Awaitable[None]]] = []
         self._connection: asyncpg.Connection | None = None
         self._speaking = (
             asyncio.Lock()
         )  # one statement at a time: pings and locks share the connection
-        self._pong = asyncio.Event()
+        self._sound = asyncio.Event()
         self._broken = asyncio.Event()
-        self._heard_at: float | None = None  # monotonic; written by run, read by health checks
+        self._heard_at: float | None = None  # monotonic; read by health checks
         self.ready = asyncio.Event()
 
     def on(self, channel: str, listener: Listener) -> None:
@@ -107,8 +110,9 @@ class Notifier:
         connection = await connect(self._dsn, application_name=f"{self._application_name} listener")
         self._connection = connection
         connection.add_termination_listener(lambda _: self._broken.set())
-        await connection.add_listener(self._ping_channel, self._on_pong)
+        await connection.add_listener(PING_CHANNEL, self._on_sound)
         for channel, listeners in self._listeners.items():
+            await connection.add_listener(channel, self._on_sound)
             for listener in listeners:
                 await connection.add_listener(channel, _adapter(listener))
         await self._ping()
@@ -118,21 +122,23 @@ class Notifier:
 
     async def _prove_until_broken(self) -> None:
         while not self._broken.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._ping_seconds):
-                    await self._broken.wait()
-                    return
+            silence_seconds_max = self._ping_seconds * random.uniform(1, 1 + PING_SPREAD)
+            while (left := silence_seconds_max - self.age_seconds) > 0:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left):
+                        await self._broken.wait()
+                        return
             await self._ping()
 
     async def _ping(self) -> None:
-        self._pong.clear()
-        await self.fetchval("SELECT pg_notify($1, '')", self._ping_channel)
+        self._sound.clear()
+        await self.fetchval("SELECT pg_notify($1, '')", PING_CHANNEL)
         async with asyncio.timeout(PING_ANSWER_SECONDS_MAX):
-            await self._pong.wait()
-        self._heard_at = time.monotonic()
+            await self._sound.wait()
 
-    def _on_pong(self, *_: object) -> None:
-        self._pong.set()
+    def _on_sound(self, *_: object) -> None:
+        self._heard_at = time.monotonic()
+        self._sound.set()
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

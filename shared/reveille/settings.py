@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_json: bool | None = Field(None, description="unset: JSON unless on a terminal")
     ping_seconds: PositiveFloat = Field(
-        15.0, description="how often the LISTEN connection proves that it hears"
+        20.0, description="silence after which the LISTEN connection proves that it hears"
     )
     drain_seconds: PositiveFloat = Field(
         100.0, description="SIGTERM: time for running work to finish"

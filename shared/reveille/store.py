@@ -18,7 +18,7 @@ from reveille.channels import LEADER_KEY, LEADER_SPACE
 from reveille.database import retrying
 from reveille.outcome import Done, Outcome, Reject, Release, ResultRow, Retry
 from reveille.policy import backoff_seconds
-from reveille.sql import statement, together
+from reveille.sql import alone, statement, together
 from reveille.task import Claim, Priority
 
 LOOK_LED_SECONDS_MAX = 5.0
@@ -181,7 +181,7 @@ class Store:
         if not ends:
             if not claim_arguments:
                 return Turn()
-            rows = await connection.fetch(statement(claim), *claim_arguments)
+            rows = await connection.fetch(alone(claim), *claim_arguments)
             return Turn(claims=_in_order(rows))
         settle_arguments = self._settle_arguments(ends)
         if not claim_arguments:

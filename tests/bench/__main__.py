@@ -27,7 +27,8 @@ def main() -> int:
     """Exit status: 0 when everything was measured or is known to be absent."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # workers and Postgres end with us
     arguments = _arguments()
-    wanted = [s for s in SCENARIOS if not arguments.only or s.name in arguments.only]
+    named = arguments.only
+    wanted = [s for s in SCENARIOS if (s.name in named if named else not s.only_by_name)]
     if arguments.install:
         _say("installing the other queues (once, into .bench/)")
         peers.install()

@@ -29,3 +29,4 @@ class Scenario:
     rounds: int = 3
     rounds_short: int = 1
     note: str = ""
+    only_by_name: bool = False  # too long for a whole run

@@ -1,10 +1,14 @@
 """The LISTEN connection and the second looks, on a real Postgres."""
 
 import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from reveille.notifier import Notifier, SecondLooks
 from reveille.store import Store
+from reveille.testing import eventually
 
 
 async def test_notifier_hears_and_reconnects_after_its_backend_is_killed(database: Any) -> None:
@@ -18,7 +22,7 @@ async def test_notifier_hears_and_reconnects_after_its_backend_is_killed(databas
         connected.put_nowait(None)
 
     notifier.on_connect(on_connect)
-    running = asyncio.create_task(notifier.run())
+    listening = asyncio.create_task(notifier.run())
     try:
         async with asyncio.timeout(20):
             await connected.get()
@@ -34,8 +38,8 @@ async def test_notifier_hears_and_reconnects_after_its_backend_is_killed(databas
             assert await heard.get() == "second"
         assert notifier.healthy
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
 
 
 async def test_second_looks_go_on_until_the_transaction_in_flight_has_ended(database: Any) -> None:
@@ -62,12 +66,47 @@ async def test_second_looks_go_on_until_the_transaction_in_flight_has_ended(data
 async def test_statements_on_the_listener_wait_for_each_other(database: Any) -> None:
     """Pings and session locks share the connection: two at once must not break it."""
     notifier = Notifier(database.dsn, application_name="test listener", ping_seconds=15)
-    running = asyncio.create_task(notifier.run())
+    listening = asyncio.create_task(notifier.run())
     try:
         async with asyncio.timeout(20):
             await notifier.ready.wait()
             answers = await asyncio.gather(*(notifier.fetchval("SELECT 1") for _ in range(20)))
         assert answers == [1] * 20
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+
+
+@asynccontextmanager
+async def running(*notifiers: Notifier) -> AsyncIterator[None]:
+    """They listen until the block ends."""
+    tasks = [asyncio.create_task(notifier.run()) for notifier in notifiers]
+    try:
+        async with asyncio.timeout(20):
+            for notifier in notifiers:
+                await notifier.ready.wait()
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_ping_of_one_process_is_proof_for_all(database: Any) -> None:
+    """Each ping costs each listener of the database a transaction, so who has heard one sends none."""
+    talker = Notifier(database.dsn, application_name="test listener", ping_seconds=0.1)
+    other = Notifier(database.dsn, application_name="test listener", ping_seconds=3600)
+    async with running(other):
+        silent_since = time.monotonic()
+        async with running(talker):
+            await eventually(lambda: time.monotonic() - other.age_seconds > silent_since)
+
+
+async def test_whatever_is_heard_proves_that_the_connection_hears(database: Any) -> None:
+    """A busy system needs no pings."""
+    notifier = Notifier(database.dsn, application_name="test listener", ping_seconds=3600)
+    notifier.on("task_ready", lambda _: None)
+    async with running(notifier):
+        silent_since = time.monotonic()
+        await database.execute("SELECT pg_notify('task_ready', 'text')")
+        await eventually(lambda: time.monotonic() - notifier.age_seconds > silent_since)

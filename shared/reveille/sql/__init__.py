@@ -16,6 +16,16 @@ def statement(name: str) -> str:
 
 
 @cache
+def alone(claim: str) -> str:
+    """`claim` for a turn that ends nothing: its commit need not reach the disk before the work
+    begins. A crash of the database may undo it: then the task is queued again, the token is void
+    (ADR 0022). An InitPlan, so that it is set once.
+    """
+    hurry = "WHERE (SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL AND"
+    return _without_comments(statement(claim)).replace("WHERE", hurry, 1)
+
+
+@cache
 def together(claim: str, settle: str) -> str:
     """`claim` and `settle` as one statement: one round trip, one transaction, the claim's
     parameters first.
@@ -38,6 +48,9 @@ def together(claim: str, settle: str) -> str:
 
 
 def _split(text: str) -> tuple[str, str]:
-    body = "\n".join(line for line in text.splitlines() if not line.startswith("--"))
-    parts, update = _FINAL.split(body, maxsplit=1)
+    parts, update = _FINAL.split(_without_comments(text), maxsplit=1)
     return parts.strip().removeprefix("WITH "), update.strip()
+
+
+def _without_comments(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if not line.startswith("--"))

@@ -22,7 +22,7 @@ UPDATE processing_queue q SET
     status = 'processing', locked_by = $1, locked_at = reveille_now(),
     lock_expires_at = reveille_now() + make_interval(
         secs => (SELECT t.timeout_seconds FROM task_types t WHERE t.name = q.task_type) + $5::double precision),
-    lease_token = nextval('reveille_lease_token'), started_at = reveille_now(), attempt = q.attempt + 1,
+    lease_token = reveille_new_lease_token(), started_at = reveille_now(), attempt = q.attempt + 1,
     progress_percentage = 0, next_retry_at = NULL
 WHERE q.id = ANY (ARRAY(SELECT id FROM picked))
 RETURNING q.id AS task_id, q.lease_token, q.document_id, q.task_type, q.priority, q.attempt, q.max_retries,

@@ -23,7 +23,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *wakeup.SCENARIOS,
     *drain.SCENARIOS,
     *claim.SCENARIOS,
-    growth.SCENARIO,
+    *growth.SCENARIOS,
     dependencies.SCENARIO,
     gpu.SCENARIO,
     decks.SCENARIO,
