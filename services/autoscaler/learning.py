@@ -6,6 +6,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heapify, heapreplace
+from operator import attrgetter
 
 from autoscaler.state import PoolState, Upcoming
 
@@ -13,6 +14,7 @@ from autoscaler.state import PoolState, Upcoming
 OVERDUE_SHARE = 0.1
 UPCOMING_MAX = 200
 NEWEST_WEIGHT = 0.1
+IN_SECONDS = attrgetter("in_seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +61,10 @@ def upcoming_of(
             heapreplace(slots, at)
         else:
             continue
-        soon += [Upcoming(task_type=name, in_seconds=at) for name in parent.behind]
+        soon += [Upcoming(name, at) for name in parent.behind]
         if len(soon) >= UPCOMING_MAX:
             break
-    return sorted(soon, key=lambda task: task.in_seconds)
+    return sorted(soon, key=IN_SECONDS)
 
 
 def smoothed(mean: float | None, newest: float) -> float:

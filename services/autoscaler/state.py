@@ -6,6 +6,7 @@ what it wants to remember travels in `memory`, which is a column. So a decision 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 Phase = Literal["starting", "idle", "busy", "draining"]
@@ -13,8 +14,8 @@ CRITICAL_PRIORITY = 3
 
 
 class Waiting(NamedTuple):
-    """A claimable task. `age_seconds` counts from when it became claimable. A tuple, because the
-    simulator makes millions of them.
+    """A claimable task. `age_seconds` counts from when it became claimable. A tuple, like the next
+    one, because the simulator makes millions of them.
     """
 
     task_id: int
@@ -23,8 +24,7 @@ class Waiting(NamedTuple):
     age_seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upcoming:
+class Upcoming(NamedTuple):
     """A task that waits for its parent, which has a slot: when it should become claimable."""
 
     task_type: str
@@ -49,7 +49,7 @@ class Replica:
     pinned: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots, so that what is asked often is kept
 class PoolState:
     """A pool at one moment.
 
@@ -94,7 +94,7 @@ class PoolState:
         """Tasks that wait or are being worked on: a queue that is all claimed is not empty."""
         return len(self.waiting) + self.processing
 
-    @property
+    @cached_property
     def present(self) -> tuple[Replica, ...]:
         """Replicas that count: those that do not drain."""
         return tuple(r for r in self.replicas if r.phase != "draining")
@@ -114,12 +114,12 @@ class PoolState:
         """Slots of ready replicas that a waiting task can have at once."""
         return sum(r.free_slots for r in self.present)
 
-    @property
+    @cached_property
     def oldest(self) -> Waiting | None:
         """The task that has waited longest."""
         return max(self.waiting, key=lambda task: task.age_seconds, default=None)
 
-    @property
+    @cached_property
     def critical(self) -> tuple[Waiting, ...]:
         """Waiting tasks of the highest priority."""
         return tuple(t for t in self.waiting if t.priority >= CRITICAL_PRIORITY)

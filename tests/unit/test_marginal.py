@@ -50,6 +50,16 @@ def test_second_replica_that_would_come_too_late_is_not_started() -> None:
     assert decide(state, NOW, SCALING).wanted == 1
 
 
+def test_goal_that_is_missed_by_far_makes_a_start_worth_less_gain() -> None:
+    """A second replica gains 180 s of a cold start of 300 s: too little at 480 s, worth it at 750 s."""
+    at = {"service_seconds": {"t": 180.0}, "cold_start_seconds": 300.0}
+    up = (replica("a", "starting"),)
+    few = pool(waiting=waiting(2), replicas=up, **at)
+    assert decide(few, NOW, SCALING).wanted == 1
+    late = pool(waiting=waiting(2, age_seconds=270.0), replicas=up, **at)
+    assert decide(late, NOW, SCALING).wanted == 2
+
+
 def test_long_tasks_as_measured_bring_more_replicas() -> None:
     """The forecast goes by what was measured, not by what was configured."""
     state = pool(waiting=waiting(3), service_seconds={"t": 400.0})

@@ -6,11 +6,17 @@ shortest task). Sessions that overlap form clusters over consecutive arrivals, s
 split of the arrivals into clusters, each of m sessions, is a lower bound for any number of
 replicas and any order. No optimal session outlasts a gap of more than S + W + the longest task
 (stopping and starting anew is cheaper), so the arrivals fall into blocks that stand alone.
+
+A task that another one sets free may come at any moment from that one's arrival and work on, until
+it has waited for W, too. So its arrival is the earliest moment, and its W the sum of both: the
+bound then holds for the pipeline, whatever the policy did with the parents.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import ceil, floor
+
+from autoscaler.simulate.load import Load
 
 # A larger block (its cost is quadratic) is bounded by its work and one cold start …
 BLOCK_MAX, BLOCK_MAX_LEAST = 3000, 50
@@ -31,6 +37,26 @@ def lower_bound_seconds(tasks: Sequence[Arrival], cold_start: float, wait_goal: 
         else cold_start + sum(work for _, work in block)
         for block in _blocks(tasks, gap)
     )
+
+
+def pool_bound_seconds(
+    load: Load, cold_starts: Mapping[str, float], wait_goals: Mapping[str, float]
+) -> dict[str, float]:
+    """Replica seconds of each pool of a load, cold starts included."""
+    tasks: dict[str, list[Arrival]] = {pool: [] for pool in load.pools}
+    waits = dict.fromkeys(tasks, 0.0)
+    for number, task in enumerate(load.tasks):
+        pool = load.pool_of(task.task_type)
+        tasks[pool].append((task.arrival_s, task.service_s))
+        waits[pool] = max(waits[pool], wait_goals[pool])
+        for follower in load.followers[number] if load.followers else ():
+            behind = load.pool_of(follower.task_type)
+            tasks[behind].append((task.arrival_s + task.service_s, follower.service_s))
+            waits[behind] = max(waits[behind], wait_goals[pool] + wait_goals[behind])
+    return {
+        pool: lower_bound_seconds(sorted(some), cold_starts[pool], waits[pool])
+        for pool, some in tasks.items()
+    }
 
 
 def _blocks(tasks: Sequence[Arrival], gap: float) -> Iterator[Sequence[Arrival]]:

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any, Literal
 
 from autoscaler.decide import decide
-from autoscaler.learning import Parent, smoothed, upcoming_of
+from autoscaler.learning import IN_SECONDS, Parent, smoothed, upcoming_of
 from autoscaler.policies.slots import free_in_of
 from autoscaler.scaling_file import PoolScaling
 from autoscaler.simulate.load import Load, Task
@@ -24,7 +24,7 @@ WAITING_MAX = 200  # as many waiting tasks as matter to a policy
 GAPS_MAX = 300
 MONDAY_SECONDS = 4 * 86_400.0  # the load begins on a Monday at midnight UTC; 1970 did not
 LOOK_SECONDS = 1.0
-LOOKS_FINE_TASKS = 200_000  # a load that is n times as large is looked at n times as seldom
+LOOKS_FINE_TASKS = 50_000  # a load that is n times as large is looked at n times as seldom
 NEVER = float("inf")
 
 What = Literal["arrival", "ready", "broken", "done", "crash"]
@@ -41,11 +41,12 @@ class Simulated:
     task: int | None = None
     begun_at: float = 0.0
     stopped_at: float | None = None
+    name: str = ""
+    busy: Replica | None = None  # what policies are told while it works; its age is of then
 
-    @property
-    def name(self) -> str:
-        """Unique in the pool."""
-        return f"r-{self.number}"
+    def __post_init__(self) -> None:
+        """Named uniquely in its pool."""
+        self.name = f"r-{self.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,21 @@ class _World:
         self._number = 0
         dice = Dice(weather)
         self.pools = {name: _Pool(self, name, scaling[name], dice) for name in load.pools}
+        self.behind = list(self._behind())
         self._arrived = 0
+
+    def _behind(self) -> Iterator[Mapping[str, Sequence[str]]]:
+        """For each task of the load, by pool, the types of those that it will set free."""
+        load = self.load
+        shared: dict[tuple[str, ...], dict[str, list[str]]] = {}
+        for task, followers in zip(load.tasks, load.followers, strict=False):
+            types = tuple([follower.task_type for follower in followers])
+            if types not in shared:
+                shared[types] = {}
+                for name in types:
+                    shared[types].setdefault(load.pool_of(name), []).append(name)
+            self.pools[load.pool_of(task.task_type)].feeds.update(shared[types])
+            yield shared[types]
 
     def later(self, seconds: float, what: What, pool: "_Pool", subject: Any) -> None:
         self._number += 1
@@ -147,6 +162,7 @@ class _Pool:
         self.run = Run()
         self.look_at = 0.0
         self.state = PoolState(pool=name)
+        self.feeds: set[str] = set()  # the pools for which its tasks set others free
         self._world, self._name, self._config, self._dice = world, name, config, dice
         self._origin: list[int | None] = []  # of each task, its number in the load
         self._queues: tuple[deque[int], ...] = (deque(), deque(), deque())  # critical first
@@ -226,7 +242,7 @@ class _Pool:
         self.run.done_at[number] = self._world.now
         self._service[task.task_type] = smoothed(self._service.get(task.task_type), task.service_s)
         self._busy -= 1
-        replica.task = None
+        replica.task = replica.busy = None
         origin = self._origin[number]
         if origin is not None and self._world.load.followers:
             for follower in self._world.load.followers[origin]:
@@ -320,7 +336,7 @@ class _Pool:
             service_seconds=self._service,
             cold_start_seconds=self._cold_start,
             idle_gaps=self._gaps_seen,
-            upcoming=tuple(sorted(self._upcoming(now), key=lambda task: task.in_seconds)),
+            upcoming=tuple(sorted(self._upcoming(now), key=IN_SECONDS)),
             failures=self._failures,
             failed_seconds_ago=None if self._failed_at is None else now - self._failed_at,
             memory=self._memory,
@@ -337,8 +353,8 @@ class _Pool:
 
     def _upcoming(self, now: float) -> Iterator[Upcoming]:
         """What all pools, this one among them, will set free for this one."""
-        if self._world.load.followers:
-            for pool in self._world.pools.values():
+        for pool in self._world.pools.values():
+            if self._name in pool.feeds:
                 yield from pool.announce(self._name, now)
 
     def announce(self, pool: str, now: float) -> Sequence[Upcoming]:
@@ -353,6 +369,8 @@ class _Pool:
         for queue in self._queues:
             parents += [self._parent(number, pool, None) for number in islice(queue, 50)]
         parents = [parent for parent in parents if parent.behind]
+        if not parents:
+            return ()
         state, config = self._observe_slots(now), self._config
         return upcoming_of(parents, free_in_of(state, config), state, config.service_time)
 
@@ -366,21 +384,24 @@ class _Pool:
         )
 
     def _parent(self, number: int, pool: str, running_seconds: float | None) -> Parent:
-        load, origin = self._world.load, self._origin[number]
-        behind = () if origin is None or not load.followers else load.followers[origin]
+        origin, behind = self._origin[number], self._world.behind
         return Parent(
             task_type=self.run.tasks[number].task_type,
             running_seconds=running_seconds,
-            behind=[t.task_type for t in behind if load.pool_of(t.task_type) == pool],
+            behind=behind[origin].get(pool, ()) if origin is not None and behind else (),
         )
 
 
 def _as_replica(replica: Simulated, now: float) -> Replica:
-    free = replica.ready and replica.task is None
+    if replica.task is not None:
+        if replica.busy is None:
+            age = replica.begun_at - replica.started_at
+            replica.busy = Replica(name=replica.name, phase="busy", age_seconds=age)
+        return replica.busy
     return Replica(
         name=replica.name,
-        phase="idle" if free else "busy" if replica.ready else "starting",
+        phase="idle" if replica.ready else "starting",
         age_seconds=now - replica.started_at,
-        idle_seconds=now - replica.idle_at if free else 0.0,
-        free_slots=int(free),
+        idle_seconds=now - replica.idle_at if replica.ready else 0.0,
+        free_slots=int(replica.ready),
     )

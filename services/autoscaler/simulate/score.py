@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from autoscaler.scaling_file import PoolScaling
-from autoscaler.simulate.bound import lower_bound_seconds
+from autoscaler.simulate.bound import pool_bound_seconds
 from autoscaler.simulate.engine import Moment, Run, simulate
 from autoscaler.simulate.load import DAY_SECONDS, Load
 from autoscaler.simulate.weather import Weather
@@ -86,17 +86,16 @@ def play_config(
 ) -> Outcome:
     """Play `load` as configured, under a name for the scores."""
     runs = simulate(load, configs, weather, days * DAY_SECONDS)
-    parts = [_part(pool, run, configs[pool], weather) for pool, run in runs.items()]
+    # No start may be dearer in the bound than it was in the run.
+    starts = {pool: min([weather.cold_start, *run.start_seconds]) for pool, run in runs.items()}
+    bounds = pool_bound_seconds(load, starts, {pool: configs[pool].wait_goal for pool in runs})
+    parts = [_part(pool, run, configs[pool], bounds[pool]) for pool, run in runs.items()]
     moments = {pool: run.moments for pool, run in runs.items()}
     return Outcome(_scores(parts, name, weather.cold_start, days, load.documents), moments)
 
 
-def _part(pool: str, run: Run, config: PoolScaling, weather: Weather) -> _Part:
-    hours = run.replica_seconds / 3600
-    arrivals = [(at, task.service_s) for at, task in zip(run.arrived_at, run.tasks, strict=True)]
-    # No start may be dearer in the bound than it was in the run.
-    start_seconds = min([weather.cold_start, *run.start_seconds])
-    bound = lower_bound_seconds(arrivals, start_seconds, config.wait_goal) / 3600
+def _part(pool: str, run: Run, config: PoolScaling, bound_seconds: float) -> _Part:
+    hours, bound = run.replica_seconds / 3600, bound_seconds / 3600
     return _Part(
         pool,
         [
