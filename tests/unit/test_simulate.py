@@ -14,11 +14,11 @@ from autoscaler.scaling_file import PoolScaling, read_scaling
 from autoscaler.simulate.__main__ import command
 from autoscaler.simulate.bound import lower_bound_seconds
 from autoscaler.simulate.engine import Run, simulate
-from autoscaler.simulate.load import Load, Task, pitch_decks, read_trace
-from autoscaler.simulate.picture import line
+from autoscaler.simulate.load import DAY_SECONDS, Load, Task, pitch_decks, read_trace
+from autoscaler.simulate.picture import course_of, line
 from autoscaler.simulate.score import play, play_config, varied
 from autoscaler.simulate.tune import Trial, tune
-from autoscaler.simulate.weather import Weather
+from autoscaler.simulate.weather import Dice, Weather
 from reveille.cli.app import app
 from reveille.errors import ConfigurationError
 
@@ -96,14 +96,9 @@ def test_bound_of_far_apart_tasks_is_a_start_and_the_work_of_each() -> None:
     assert lower_bound_seconds(near, 100.0, 300.0) == 130.0
 
 
-@pytest.mark.parametrize("cold_start", [120.0, 300.0])
-def test_marginal_is_within_1_3_times_the_bound_where_threshold_is_not(cold_start: float) -> None:
+def test_marginal_is_within_1_3_times_the_bound_where_threshold_is_not() -> None:
     """A month of 20 documents a day: the reason why there is a second policy."""
-    load, scaling, weather = (
-        pitch_decks(20, 28, 1001),
-        read_scaling(None),
-        Weather(cold_start=cold_start),
-    )
+    load, scaling, weather = pitch_decks(20, 28, 1001), read_scaling(None), Weather()
     marginal = play(load, "marginal", scaling, weather, 28).scores[-1]
     threshold = play(load, "threshold", scaling, weather, 28).scores[-1]
     assert 1.0 <= marginal.ratio <= 1.3
@@ -132,6 +127,10 @@ def test_plain_trace_is_read_with_and_without_its_optional_columns(tmp_path: Pat
         ("arrival_s,service_s\n1,x\n", "line 2"),
         ("arrival_s,service_s\n1\n", "line 2"),
         ("arrival_s,service_s\n1,0\n", "service_s must be"),
+        ("arrival_s,service_s\n1,1e308\n", "line 2: service_s must be"),
+        ("arrival_s,service_s\n0,1\n1e300,1\n", "at most 3660 are played"),
+        ("arrival_s,service_s,task_type\n0,1,other\n", "line 2: unknown task_type 'other'"),
+        ("arrival_s,service_s\n0,1\n" + "x" * 200_000, "is no CSV"),
         ("arrival_s,service_s\nnan,1\n", "line 2"),
         ("arrival_s,service_s,priority\n1,1,9\n", "priority must be"),
     ],
@@ -166,6 +165,69 @@ def test_command_prints_json_and_draws(tmp_path: Path) -> None:
     table = CliRunner().invoke(_app(), [*arguments, "--policy", "marginal"])
     assert "$/month" in table.stdout
     assert "█" in table.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--documents", "nan"], "must be more than 0"),
+        (["--documents", "1e9"], "more than 20,000,000 tasks"),
+        (["--days", "9999"], "at most 3660"),
+        (["--trace", "missing.csv"], "No such file"),
+        (["--trace", "a.csv", "--from-database"], "choose one"),
+        (["--trace", "a.csv", "--documents", "5"], "leave it out"),
+        (["--trace", "a.csv", "--days", "5"], "played whole"),
+        (["--tune", "--policy", "marginal"], "leave --policy out"),
+        (["--picture", "/missing/folder/a.svg"], "there is no folder"),
+        (["--cold-start", "0s"], "must be more than 0"),
+        (["--cold-start", "soon"], "is no duration"),
+        (["--scaling", "missing.yml"], "No such file"),
+    ],
+)
+def test_options_that_make_no_plan_are_refused_in_words(arguments: list[str], words: str) -> None:
+    """Before anything is played, and with what to do."""
+    done = CliRunner().invoke(_app(), arguments)
+    assert isinstance(done.exception, ConfigurationError)
+    assert words in str(done.exception)
+
+
+def test_trace_of_own_task_types_is_led_to_their_pools(tmp_path: Path) -> None:
+    """A text task costs what the text pool costs."""
+    trace = tmp_path / "trace.csv"
+    trace.write_text(
+        "arrival_s,service_s,priority,task_type\n0,5,1,visual_analysis\n9,5,1,template_analysis\n"
+    )
+    assert read_trace(trace).pools == ["visual", "text"]
+
+
+def test_start_times_are_drawn_from_those_that_were_measured() -> None:
+    """A distribution of one's own, by the same seed the same draws."""
+    weather = Weather(measured=(40.0, 90.0, 400.0), seed=5)
+    drawn = [dice.start_seconds() for dice in [Dice(weather)] for _ in range(60)]
+    assert set(drawn) == {40.0, 90.0, 400.0}
+    again = Dice(weather)
+    assert [again.start_seconds() for _ in range(60)] == drawn
+
+
+def test_course_ends_at_what_was_billed() -> None:
+    """The line of the money adds up to the table's."""
+    load, scaling = pitch_decks(20, 5, seed=4), read_scaling(None)
+    outcome = play(load, "marginal", scaling, Weather(crashes_per_hour=1.0), 5)
+    for score in outcome.scores[:-1]:
+        rate = outcome.usd_per_hour[score.pool]
+        course = course_of(outcome.moments[score.pool], 5 * DAY_SECONDS, 96, rate)
+        assert course.usd[-1] == pytest.approx(score.usd_per_month / 6, abs=0.01)
+        assert list(course.usd) == sorted(course.usd)
+
+
+def test_forecast_keeps_one_warm_when_work_has_come_at_that_time_every_week() -> None:
+    """From the fourth week on; a task then finds it ready."""
+    week = 7 * DAY_SECONDS
+    load = Load([Task(n * week + 30_000.0, 60.0) for n in range(6)])
+    plain = MARGINAL.model_copy(update={"forecast": 0.75})
+    run = simulate(load, {"visual": plain}, Weather(cold_start=100.0), 6 * week)["visual"]
+    waits = [at - task.arrival_s for at, task in zip(run.started_at, run.tasks, strict=True) if at]
+    assert waits == [100.0, 100.0, 100.0, 0.0, 0.0, 0.0]
 
 
 def test_unknown_policy_is_refused_with_the_known_ones() -> None:

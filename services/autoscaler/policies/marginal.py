@@ -146,7 +146,7 @@ def _work(state: PoolState, config: "PoolScaling", cold_start: float) -> Sequenc
     soon = state.upcoming[: bisect_right(state.upcoming, cold_start, key=IN_SECONDS)]
     seconds = {
         name: service_seconds(state, name, config.service_time)
-        for name in {task.task_type for task in (*order, *soon)}
+        for name in {t.task_type for t in order} | {t.task_type for t in soon}
     }
     waiting = [(0.0, age, seconds[name]) for _, name, _, age in order]
     ahead = [(at, -at, seconds[name]) for name, at in soon]

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ from autoscaler.scaling_file import PoolScaling, parse_duration, read_scaling
 from autoscaler.simulate.history import read_history
 from autoscaler.simulate.load import DAY_SECONDS, Load, pitch_decks, read_trace
 from autoscaler.simulate.months import months_of
-from autoscaler.simulate.picture import WIDTH, slices, svg
+from autoscaler.simulate.picture import WIDTH, course_of, svg
 from autoscaler.simulate.score import VARIANTS, Outcome, Score, play
 from autoscaler.simulate.table import COLUMNS, drawn, row, told
 from autoscaler.simulate.tune import tune
@@ -25,7 +26,9 @@ DAYS = 28
 
 
 def command(  # noqa: PLR0917 - each is an option of the command line
-    documents: Annotated[float, typer.Option(help="Invented decks per day.")] = 20,
+    documents: Annotated[
+        float | None, typer.Option(help="Invented decks per day; unset: 20.")
+    ] = None,
     days: Annotated[int | None, typer.Option(help="How many days; unset: 28.", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another month.")] = 1,
     months: Annotated[
@@ -36,7 +39,10 @@ def command(  # noqa: PLR0917 - each is an option of the command line
     from_database: Annotated[
         bool, typer.Option("--from-database", help="Your own history, from DATABASE_URL.")
     ] = False,
-    cold_start: Annotated[list[str] | None, typer.Option(help="120s; may be repeated.")] = None,
+    cold_start: Annotated[
+        list[str] | None,
+        typer.Option(help="May be repeated; unset: as your history has it, else 120s."),
+    ] = None,
     spread: Annotated[float, typer.Option(help="Of cold starts: sigma of a log-normal.")] = 0.0,
     failing: Annotated[float, typer.Option(help="Share of starts that fail.")] = 0.0,
     crashes: Annotated[float, typer.Option(help="Of a busy replica, per hour.")] = 0.0,
@@ -53,29 +59,49 @@ def command(  # noqa: PLR0917 - each is an option of the command line
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Compare policies on a load: cost, waits, and how far from what no policy could beat."""
-    if months > 1 and (trace or from_database or tuned or picture):
-        raise ConfigurationError("--months goes with invented decks, without --tune and --picture")
-    load, span = _load(documents, days, seed, trace, stretch, from_database=from_database)
+    _refuse(
+        {
+            "--months goes with invented decks, without --tune and --picture": months > 1
+            and bool(trace or from_database or tuned or picture),
+            "--tune tries every policy: leave --policy out": tuned and bool(policy),
+            "--tune draws nothing: leave --picture out": tuned and bool(picture),
+            "--trace and --from-database: choose one": from_database and trace is not None,
+            "--documents is of invented decks: leave it out": documents is not None
+            and bool(trace or from_database),
+            "a trace is played whole: leave --days out": trace is not None and days is not None,
+        }
+    )
+    for path in picture or ():
+        _check_picture(path)
+    per_day, measured = 20.0 if documents is None else documents, tuple[float, ...]()
+    if from_database:
+        load, measured = read_history(_dsn(), days or DAYS)
+    elif trace is not None:
+        load = read_trace(trace, stretch)
+    else:
+        load = pitch_decks(per_day, days or DAYS, seed)
+    span = _days(load) if trace or from_database else float(days or DAYS)
     configs = _configs(scaling)
     if combined:
-        load = _combined(load)
+        load = load.combined
     weathers = [
         Weather(
             cold_start=seconds,
             cold_start_spread=spread,
+            measured=() if cold_start else measured,
             failing_starts=failing,
             crashes_per_hour=crashes,
             seed=seed,
         )
-        for seconds in _seconds("--cold-start", cold_start or ["120s"])
+        for seconds in _seconds("--cold-start", cold_start or [_expected(measured)])
     ]
     if tuned:
         _tune(load, configs, weathers, span, _seconds("--goal", [goal])[0], as_json=as_json)
         return
     if months > 1:
-        loads = [load] + [pitch_decks(documents, int(span), seed + n) for n in range(1, months)]
+        loads = [load] + [pitch_decks(per_day, int(span), seed + n) for n in range(1, months)]
         if combined:
-            loads = [_combined(one) for one in loads]
+            loads = [one.combined for one in loads]
         scores = months_of(loads, _policies(policy or list(VARIANTS)), configs, weathers, span)
         _print(scores, as_json=as_json)
         return
@@ -89,31 +115,21 @@ def command(  # noqa: PLR0917 - each is an option of the command line
         _draw(path, outcomes, span * DAY_SECONDS)
 
 
-def _load(
-    documents: float,
-    days: int | None,
-    seed: int,
-    trace: Path | None,
-    stretch: float,
-    *,
-    from_database: bool,
-) -> tuple[Load, float]:
-    """What arrives, and for how many days."""
-    if trace is not None and from_database:
-        raise ConfigurationError("--trace and --from-database: choose one")
-    if trace is not None:
-        load = read_trace(trace, stretch)
-    elif from_database:
-        load = read_history(_dsn(), days or DAYS)
-    else:
-        return pitch_decks(documents, days or DAYS, seed), days or DAYS
-    # At least an hour, so that a single task has a rate.
-    return load, max(load.tasks[-1].arrival_s, 3600.0) / DAY_SECONDS
+def _refuse(mistakes: Mapping[str, bool]) -> None:
+    """Options that would be ignored beside each other are no plan."""
+    for words, made in mistakes.items():
+        if made:
+            raise ConfigurationError(words)
 
 
-def _combined(load: Load) -> Load:
-    """All task types in one pool."""
-    return Load(load.tasks, load.followers)
+def _days(load: Load) -> float:
+    """Until its last arrival; at least an hour, so that a single task has a rate."""
+    return max(load.tasks[-1].arrival_s, 3600.0) / DAY_SECONDS
+
+
+def _expected(measured: Sequence[float]) -> str:
+    """The cold start that policies expect at first: the median of those measured."""
+    return f"{median(measured)}s" if measured else "120s"
 
 
 def _dsn() -> str:
@@ -190,20 +206,28 @@ def _print(scores: Sequence[Score], *, as_json: bool) -> None:
         typer.echo("\n".join([COLUMNS, *map(row, scores)]))
 
 
+def _check_picture(path: Path) -> None:
+    """Before a month is played for nothing."""
+    if path.suffix not in {".svg", ".png"}:
+        raise ConfigurationError(f"--picture {path}: the name must end in .svg or .png")
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"--picture {path}: there is no folder {path.parent}")
+
+
 def _draw(path: Path, outcomes: Mapping[tuple[float, str], Outcome], seconds: float) -> None:
     drawing = svg(
         {
-            f"{name}, cold start {start:g} s, {pool}": list(slices(moments, seconds, WIDTH))
+            f"{name}, cold start {start:g} s, {pool}": course_of(
+                moments, seconds, WIDTH, outcome.usd_per_hour[pool]
+            )
             for (start, name), outcome in outcomes.items()
             for pool, moments in outcome.moments.items()
         }
     )
     if path.suffix == ".svg":
         path.write_text(drawing, encoding="utf-8")
-    elif path.suffix == ".png":
-        path.write_bytes(png_of(drawing))
     else:
-        raise ConfigurationError(f"--picture {path}: the name must end in .svg or .png")
+        path.write_bytes(png_of(drawing))
 
 
 def main() -> None:

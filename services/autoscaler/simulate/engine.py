@@ -16,6 +16,7 @@ from autoscaler.decide import decide
 from autoscaler.learning import IN_SECONDS, Parent, smoothed, upcoming_of
 from autoscaler.policies.slots import free_in_of
 from autoscaler.scaling_file import PoolScaling
+from autoscaler.simulate.almanac import FRESH_SECONDS, Almanac
 from autoscaler.simulate.load import Load, Task
 from autoscaler.simulate.weather import Dice, Weather
 from autoscaler.state import Decision, PoolState, Replica, Upcoming, Waiting
@@ -51,12 +52,13 @@ class Simulated:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """The pool after a decision."""
+    """The pool after a decision; `replica_seconds` is what was billed until then."""
 
     at: float
     waiting: int
     replicas: int
     ready: int
+    replica_seconds: float
 
 
 @dataclass(slots=True)
@@ -179,6 +181,8 @@ class _Pool:
         self._quiet_since: float | None = None
         self._failures = 0
         self._failed_at: float | None = None
+        self._almanac = Almanac(MONDAY_SECONDS, config)
+        self._billed, self._billed_until = 0.0, 0.0
 
     # Events
 
@@ -212,6 +216,7 @@ class _Pool:
         run.started_at.append(None)
         run.done_at.append(None)
         self._origin.append(origin)
+        self._almanac.note(now + MONDAY_SECONDS)
         if self._quiet_since is not None:
             self._gaps.append(now - self._quiet_since)
             self._quiet_since, self._gaps_seen = None, None
@@ -276,6 +281,7 @@ class _Pool:
             world.later(crash, "crash", self, replica)
 
     def _fail(self, replica: Simulated) -> None:
+        self._bill()
         replica.task, replica.stopped_at = None, self._world.now
         del self._live[replica.number]
         self._failures += 1
@@ -295,14 +301,23 @@ class _Pool:
         decision = decide(self.state, now + MONDAY_SECONDS, self._config)
         self.run.decisions += 1
         self._memory, self._looked_at = decision.memory, now
+        self._bill()
         changed = self._apply(decision)
         live = len(self._live)
         ready = len(self._idle) + self._busy
-        self.run.moments.append(Moment(now, self._waiting, live, ready))
+        self.run.moments.append(Moment(now, self._waiting, live, ready, self._billed))
         again = decision.look_again_seconds
         self.look_at = now + self._world.look_seconds if changed else NEVER
         if again is not None:
             self.look_at = min(self.look_at, now + max(again, 0.01))
+        if self._config.forecast is not None:  # what it expects changes without news, too
+            self.look_at = min(self.look_at, now + FRESH_SECONDS)
+
+    def _bill(self) -> None:
+        """Before the number of replicas changes."""
+        now = self._world.now
+        self._billed += len(self._live) * (now - self._billed_until)
+        self._billed_until = now
 
     def _apply(self, decision: Decision) -> bool:
         live, now = self._live, self._world.now
@@ -337,6 +352,7 @@ class _Pool:
             cold_start_seconds=self._cold_start,
             idle_gaps=self._gaps_seen,
             upcoming=tuple(sorted(self._upcoming(now), key=IN_SECONDS)),
+            likely=self._almanac.likely(now + MONDAY_SECONDS),
             failures=self._failures,
             failed_seconds_ago=None if self._failed_at is None else now - self._failed_at,
             memory=self._memory,

@@ -13,12 +13,17 @@ from pathlib import Path
 from random import Random
 
 from reveille.errors import ConfigurationError
+from reveille.task import COMBINED
+from reveille.task_types import TASK_TYPES
 
 DAY_SECONDS = 86_400.0
+TASKS_MAX = 20_000_000  # what fits into memory
+SPAN_DAYS_MAX, SERVICE_DAYS_MAX = 3660, 30
 OPENS_SECONDS, CLOSES_SECONDS = 8 * 3600.0, 20 * 3600.0
 WEEKEND_SHARE = 0.2  # of a working day's documents
 BATCH_MAX = 6
 DEFAULT_POOL, EXTRACTION = "visual", "extraction"
+ROUTES = {known.name: known.pool for known in TASK_TYPES} | {EXTRACTION: "text"}
 VISUAL_SECONDS, TEXT_SECONDS, TEXT_TASKS = 90.0, 25.0, 5
 SPREAD = 0.4  # of service times: sigma of a log-normal
 # For traces that count tokens: a 7 B vision model on one card, prompt and answer.
@@ -61,6 +66,13 @@ class Load:
         return list(dict.fromkeys(self.pool_of(name) for name in known))
 
     @property
+    def combined(self) -> "Load":
+        """The same with all task types in the pool that serves both families."""
+        everything = {task.task_type for task in self.tasks}
+        everything |= {task.task_type for some in self.followers for task in some}
+        return Load(self.tasks, self.followers, dict.fromkeys(everything, COMBINED))
+
+    @property
     def documents(self) -> int:
         """How many documents: of a trace, each task is one."""
         return len(self.tasks)
@@ -68,8 +80,14 @@ class Load:
 
 def pitch_decks(per_day: float, days: int, seed: int) -> Load:
     """`per_day` documents on average over a week. Raises ConfigurationError for a load of nothing."""
-    if per_day <= 0 or days <= 0:
-        raise ConfigurationError("documents per day and days must be more than 0")
+    if not (isfinite(per_day) and per_day > 0 and 0 < days <= SPAN_DAYS_MAX):
+        raise ConfigurationError(
+            f"documents per day and days must be more than 0, days at most {SPAN_DAYS_MAX}"
+        )
+    if per_day * days * (1 + TEXT_TASKS) > TASKS_MAX:
+        raise ConfigurationError(
+            f"{per_day:g} documents on {days} days are more than {TASKS_MAX:,} tasks: fewer days"
+        )
     random = Random(seed)
     arrivals = sorted(_arrivals(random, per_day, days))
     visual = [Task(at, _around(random, VISUAL_SECONDS)) for at in arrivals]
@@ -77,7 +95,7 @@ def pitch_decks(per_day: float, days: int, seed: int) -> Load:
         tuple(Task(0.0, _around(random, TEXT_SECONDS), 1, EXTRACTION) for _ in range(TEXT_TASKS))
         for _ in arrivals
     ]
-    return Load(visual, text, {EXTRACTION: "text"})
+    return Load(visual, text, ROUTES)
 
 
 def _arrivals(random: Random, per_day: float, days: int) -> Iterator[float]:
@@ -105,14 +123,27 @@ def read_trace(path: Path, stretch: float = 1.0) -> Load:
             rows = csv.DictReader(lines)
             read = _reader(rows.fieldnames or (), path)
             tasks = [_checked(read, row, path, rows.line_num) for row in rows]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: {error}") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path} is no text in UTF-8: {error}") from None
+    except csv.Error as error:
+        raise ConfigurationError(f"{path} is no CSV: {error}") from None
     if not tasks:
         raise ConfigurationError(f"{path} holds no task")
     tasks.sort(key=lambda task: task.arrival_s)
     first = tasks[0].arrival_s
+    days = (tasks[-1].arrival_s - first) * stretch / DAY_SECONDS
+    if days > SPAN_DAYS_MAX:
+        raise ConfigurationError(
+            f"{path} spans {days:.3g} days, at most {SPAN_DAYS_MAX} are played"
+        )
     return Load(
-        [Task((t.arrival_s - first) * stretch, t.service_s, t.priority, t.task_type) for t in tasks]
+        [
+            Task((t.arrival_s - first) * stretch, t.service_s, t.priority, t.task_type)
+            for t in tasks
+        ],
+        routes=ROUTES,
     )
 
 
@@ -147,8 +178,16 @@ def _checked(read: Reader, row: Row, path: Path, line: int) -> Task:
         task = read(row)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"{path} line {line}: {error}") from None
-    if not (isfinite(task.arrival_s) and 0 < task.service_s < float("inf")):
-        raise ConfigurationError(f"{path} line {line}: service_s must be a number above 0")
+    if not isfinite(task.arrival_s):
+        raise ConfigurationError(f"{path} line {line}: arrival_s must be a number of seconds")
+    if not 0 < task.service_s <= SERVICE_DAYS_MAX * DAY_SECONDS:
+        raise ConfigurationError(
+            f"{path} line {line}: service_s must be above 0 and at most {SERVICE_DAYS_MAX} days"
+        )
+    if task.task_type not in ROUTES:
+        raise ConfigurationError(
+            f"{path} line {line}: unknown task_type {task.task_type!r}; known are {', '.join(ROUTES)}"
+        )
     if task.priority not in {1, 2, 3}:
         raise ConfigurationError(f"{path} line {line}: priority must be 1, 2 or 3")
     return task

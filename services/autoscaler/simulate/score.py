@@ -52,6 +52,7 @@ class Outcome:
 
     scores: Sequence[Score]
     moments: Mapping[str, Sequence[Moment]]
+    usd_per_hour: Mapping[str, float]  # of one replica
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,8 @@ def play_config(
     bounds = pool_bound_seconds(load, starts, {pool: configs[pool].wait_goal for pool in runs})
     parts = [_part(pool, run, configs[pool], bounds[pool]) for pool, run in runs.items()]
     moments = {pool: run.moments for pool, run in runs.items()}
-    return Outcome(_scores(parts, name, weather.cold_start, days, load.documents), moments)
+    prices = {pool: configs[pool].price_usd_per_hour for pool in runs}
+    return Outcome(_scores(parts, name, weather.cold_start, days, load.documents), moments, prices)
 
 
 def _part(pool: str, run: Run, config: PoolScaling, bound_seconds: float) -> _Part:

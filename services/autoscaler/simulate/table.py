@@ -1,6 +1,6 @@
 """Scores for people: a table, and the course of a run as lines of blocks."""
 
-from autoscaler.simulate.picture import line, slices
+from autoscaler.simulate.picture import course_of, line
 from autoscaler.simulate.score import Outcome, Score
 from autoscaler.simulate.tune import Trial
 
@@ -22,14 +22,16 @@ def row(score: Score) -> str:
 
 
 def drawn(title: str, outcome: Outcome, seconds: float) -> list[str]:
-    """Waiting tasks and replicas of each pool over time."""
+    """Waiting tasks, replicas and money of each pool over time."""
     lines = [""]
     for pool, moments in outcome.moments.items():
-        course = slices(moments, seconds, PICTURE_COLUMNS)
+        course = course_of(moments, seconds, PICTURE_COLUMNS, outcome.usd_per_hour[pool])
         lines += [
-            f"{title}, {pool}: waiting (most {max(w for w, _ in course)}), replicas",
-            line([waiting for waiting, _ in course]),
-            line([replicas for _, replicas in course]),
+            f"{title}, {pool}: waiting (at most {max(course.waiting)}), "
+            f"replicas (at most {max(course.replicas)}), spent (${course.usd[-1]:.2f})",
+            line(course.waiting),
+            line(course.replicas),
+            line(course.usd),
         ]
     return lines
 

@@ -10,12 +10,14 @@ from reveille.errors import ConfigurationError
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weather:
     """A cold start takes `cold_start` seconds in the median, log-normally spread by the sigma
-    `cold_start_spread`; a share of starts fails when `startup_timeout` is over, and a busy
-    replica dies `crashes_per_hour` times an hour (its task goes back to the queue).
+    `cold_start_spread`, or as long as one of `measured` did; a share of starts fails when
+    `startup_timeout` is over, and a busy replica dies `crashes_per_hour` times an hour (its task
+    goes back to the queue).
     """
 
     cold_start: float = 120.0
     cold_start_spread: float = 0.0
+    measured: tuple[float, ...] = ()
     failing_starts: float = 0.0
     crashes_per_hour: float = 0.0
     seed: int = 1
@@ -44,6 +46,8 @@ class Dice:
         weather = self._weather
         if weather.failing_starts and self._random.random() < weather.failing_starts:
             return None
+        if weather.measured:
+            return self._random.choice(weather.measured)
         if not weather.cold_start_spread:
             return weather.cold_start
         return weather.cold_start * self._random.lognormvariate(0.0, weather.cold_start_spread)
