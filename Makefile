@@ -11,7 +11,7 @@ MINUTES ?= 35
 RATE ?= 200
 REPORT ?=
 
-.PHONY: help demo up test chaos soak bench check format schema-dump pictures screenshots clean
+.PHONY: help demo up test chaos soak bench check format schema-dump pictures simulation screenshots clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ schema-dump: $(STAMP) ## write db/schema.sql from the migrations
 
 pictures: $(STAMP) ## the trace in docs/tracing.md, from a run that is slow on purpose
 	@$(BIN)/python -m docs.trace_pictures
+
+simulation: $(STAMP) ## the tables in docs/simulation.md, played anew (a quarter of an hour)
+	@$(BIN)/python -m docs.simulation_table
 
 screenshots: $(STAMP) ## the pictures of the board in the README (needs chromium)
 	@$(BIN)/python -m docs.screenshots
