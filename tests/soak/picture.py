@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
+from math import ceil, log10
 
 from tests.soak.kept import Kept
 from tests.soak.sample import Sample
@@ -27,6 +28,7 @@ class Panel:
 
     title: str
     lines: Sequence[Line]
+    decades: bool = False  # a logarithmic axis, from 1
 
 
 def panels(kept: Kept) -> Sequence[Panel]:
@@ -41,6 +43,7 @@ def panels(kept: Kept) -> Sequence[Panel]:
                 Line("p95", lambda s: s.waits and s.waits.p95),
                 Line("p99", lambda s: s.waits and s.waits.p99),
             ],
+            decades=True,
         ),
         Panel(
             "Dead rows of the queue, thousands",
@@ -83,23 +86,27 @@ def _draw(kept: Kept, panel: Panel, top: float) -> list[str]:
     setting, inner = kept.setting, WIDTH - LEFT - RIGHT
     values = [v for line in panel.lines for s in kept.samples if (v := line.of(s)) is not None]
     most = _nice(max(values, default=1.0))
+    if panel.decades:
+        most = 10.0 ** ceil(log10(max(10.0, *values)))
 
     def x(seconds: float) -> float:
         return LEFT + inner * seconds / setting.seconds
 
     def y(value: float) -> float:
-        return top + PANEL * (1 - value / most)
+        share = log10(max(1.0, value)) / log10(most) if panel.decades else value / most
+        return top + PANEL * (1 - share)
 
     since, until = x(setting.reader_from_seconds), x(setting.reader_until_seconds)
     parts = [
         f'<text x="8" y="{top - 8}" font-size="13" font-weight="600">{escape(panel.title)}</text>',
         f'<rect x="{since:.1f}" y="{top}" width="{until - since:.1f}" height="{PANEL}" fill="{READER}"/>',
     ]
-    for share in (0.0, 0.5, 1.0):
-        at = y(most * share)
+    decades = [10.0**power for power in range(round(log10(most)) + 1)]
+    for tick in decades if panel.decades else (0.0, most / 2, most):
+        at = y(tick)
         parts += [
             f'<line x1="{LEFT}" x2="{LEFT + inner}" y1="{at:.1f}" y2="{at:.1f}" stroke="#ccc" stroke-width="0.5"/>',
-            f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{most * share:g}</text>',
+            f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{tick:g}</text>',
         ]
     for minute in range(0, int(setting.seconds / 60) + 1, 5):
         parts.append(
