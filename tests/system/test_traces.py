@@ -7,15 +7,20 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from aiohttp import ClientSession
 from tests.providers.verda_fake import CLIENT_ID, CLIENT_SECRET
 from tests.system.test_scaling_verda import account
 from tests.system.test_workers import add_document, insert, until
 
 from model_stub.server import Stub
+from queue_gateway.testing import running_gateway
 from reveille import semconv
 from reveille.otlp_sink import OtlpSink
 from reveille.testing import Database, eventually
 from reveille.trace_tree import build
+
+CALLER_TRACE, CALLER_SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+CALLER = {"traceparent": f"00-{CALLER_TRACE}-{CALLER_SPAN}-01"}
 
 
 async def test_task_whose_worker_is_killed_stays_one_trace(
@@ -99,6 +104,76 @@ async def test_pipeline_is_linked_traces_and_idleness_is_silent(
     about_tasks = [line for line in logged if "task_id" in line]
     assert {line["task_id"] for line in about_tasks} == ids - {min(ids), min(ids) + 1}
     assert all(line["trace_id"] == trace_of[line["task_id"]] for line in about_tasks)
+
+
+async def test_task_of_the_gateway_and_its_retry_are_in_the_callers_trace(
+    database: Database, processes: Any, stub: Stub, deck: bytes
+) -> None:
+    """From the backend's span by HTTP, queue and two attempts to the settle: one trace, and a log that names it."""
+    stub.faults.add("error_500_eof", times=1, contains="[page 3")
+    async with OtlpSink() as sink:
+        told = {"otlp_endpoint": sink.url}
+        processes.start("heartbeat_monitor", tick_seconds=0.05, **told)
+        worker = await processes.worker("visual_worker", "v1", backoff_base_seconds=0.1, **told)
+        document_id = await add_document(database, deck)
+        async with running_gateway(database.dsn, otlp_endpoint=sink.url) as gateway:
+            asked = {"document_id": document_id, "task_type": "visual_analysis"}
+            task_id = (await gateway.post("/api/tasks", asked, 201, headers=CALLER))["id"]
+            await until(database, task_id, "completed")
+            await gateway.service.telemetry.flush()
+        await sink.wait_for(
+            lambda _: _attempts(sink, CALLER_TRACE) == {("retry", "v1"), ("done", "v1")}, 20
+        )
+        spans, (root,) = sink.trace(CALLER_TRACE), build(sink.spans)
+
+    assert (root.span.name, root.span.parent_span_id) == ("POST /api/tasks", CALLER_SPAN)
+    (send,) = root.children
+    below = [node.span for node in send.children]
+    assert [span.name.split()[0] for span in below] == ["queued", "process", "queued", "process"]
+    waited, failed, waited_again, done = below
+    assert (failed.status, done.status) == ("error", "unset")
+    assert failed.attributes[semconv.ERROR_TYPE]
+    assert failed.span_id in {link.span_id for link in done.links}
+    assert waited.end_ns <= failed.end_ns <= waited_again.end_ns <= done.end_ns
+    assert {span.attributes[semconv.REVEILLE_TASK_ID] for span in below} == {task_id}
+    work = [node.span.name for node in send.children[3].children]
+    assert work[:2] == ["fetch document", "open document"]
+    assert (set(work[2:-1]), work[-1]) == ({"render page", "chat llava"}, "settle")
+    (fetched,) = [
+        s for s in spans if s.name == "fetch document" and s.parent_span_id == done.span_id
+    ]
+    assert fetched.attributes[semconv.REVEILLE_DOCUMENT_BYTES] == len(deck)
+    logged = [json.loads(line) for line in worker.log_path.read_text().splitlines()]
+    settled = [line for line in logged if line["event"] == "task_settled"]
+    assert [line["attempt"] for line in settled] == [1, 2]
+    assert {(line["task_id"], line["trace_id"]) for line in settled} == {(task_id, CALLER_TRACE)}
+
+
+async def test_direct_call_of_a_worker_is_one_trace(
+    database: Database, processes: Any, deck: bytes
+) -> None:
+    """Pages and model calls of a request that no task stands for hang below that request, and the caller."""
+    async with OtlpSink() as sink, ClientSession() as http:
+        await processes.worker("visual_worker", "v1", otlp_endpoint=sink.url)
+        url = await database.fetchval("SELECT http_url FROM processing_servers")
+        asked = {"document_id": await add_document(database, deck)}
+        for headers, status in ((CALLER, 200), ({}, 422)):
+            body = asked if status == 200 else {"document": 1}
+            path = f"{url}/api/visual-analysis"
+            async with http.post(path, json=body, headers=headers) as answer:
+                assert answer.status == status, await answer.text()
+        await sink.wait_for(lambda spans: sum(not s.parent_span_id for s in spans) == 1, 20)
+        roots = build(sink.spans)
+
+    called, refused = (root.span for root in roots)
+    assert (called.trace_id, called.parent_span_id) == (CALLER_TRACE, CALLER_SPAN)
+    assert called.name == refused.name == "POST /api/visual-analysis"
+    assert [span.attributes["http.response.status_code"] for span in (called, refused)] == [
+        200,
+        422,
+    ]
+    names = {node.span.name for node in roots[0].children}
+    assert names == {"fetch document", "open document", "render page", "chat llava"}
 
 
 async def test_wait_for_a_cold_start_is_in_the_trace_phase_by_phase(

@@ -13,20 +13,24 @@ document_unreadable, path_refused, over_limit, what `Document.start` names), Tas
 """
 
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import closing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from ssl import SSLContext
 from typing import BinaryIO, Self
 from urllib.parse import urlsplit
 
+from opentelemetry.trace import Span
+
+from reveille import semconv
 from reveille.documents import https, local, s3
 from reveille.documents.spool import check_size, spool
-from reveille.errors import TaskRejected
+from reveille.errors import TaskRejected, TaskRetry
 from reveille.render.document import Document
 from reveille.render.limits import DocumentLimits
 from reveille.render.pages import Page, PageImage, PageText
 from reveille.settings import DocumentSettings
+from reveille.tracing import ambient_span
 
 __all__ = ["Document", "DocumentLimits", "Documents", "Page", "PageImage", "PageText"]
 
@@ -80,16 +84,33 @@ class Documents:
     async def open(self, document_id: int, file_path: str | None) -> Document:
         """The document, open; close it, or use it in `async with`."""
         with closing(await self._fetch(document_id, (file_path or "").strip())) as file:
-            check_size(os.fstat(file.fileno()).st_size, self._limits)
-            os.lseek(file.fileno(), 0, os.SEEK_SET)
-            return await Document.start(file.fileno(), self._limits)
+            with _span("open document") as span:
+                document = await Document.start(file.fileno(), self._limits)
+                span.set_attribute(semconv.REVEILLE_DOCUMENT_PAGES, document.page_count)
+            return document
 
     async def _fetch(self, document_id: int, file_path: str) -> BinaryIO:
-        if not file_path:
-            return await self._from_table(document_id)
+        """The bytes, checked and from their beginning."""
         if len(file_path) > PATH_CHARS_MAX or not file_path.isprintable():
             raise TaskRejected("path_refused", "file_path is too long or has control characters")
         scheme = urlsplit(file_path).scheme if "://" in file_path else ""
+        with _span("fetch document") as span:
+            source = (scheme or "root") if file_path else "table"
+            span.set_attribute(semconv.REVEILLE_DOCUMENT_SOURCE, source)
+            file = await self._from(scheme, document_id, file_path)
+            try:
+                size_bytes = os.fstat(file.fileno()).st_size
+                span.set_attribute(semconv.REVEILLE_DOCUMENT_BYTES, size_bytes)
+                check_size(size_bytes, self._limits)
+                os.lseek(file.fileno(), 0, os.SEEK_SET)
+            except BaseException:
+                file.close()
+                raise
+        return file
+
+    async def _from(self, scheme: str, document_id: int, file_path: str) -> BinaryIO:
+        if not file_path:
+            return await self._from_table(document_id)
         match scheme:
             case "":
                 return await local.open_under(
@@ -110,6 +131,17 @@ class Documents:
                 f"the task has no file_path, and table documents has no content for {document_id}",
             )
         return await spool(_once(content), self._limits)
+
+
+@contextmanager
+def _span(name: str) -> Iterator[Span]:
+    """A part of an attempt that may take long; of what fails it, the kind."""
+    with ambient_span(name) as span:
+        try:
+            yield span
+        except (TaskRejected, TaskRetry) as error:
+            span.set_attribute(semconv.ERROR_TYPE, error.reason)
+            raise
 
 
 async def _once(content: bytes) -> AsyncGenerator[bytes, None]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from reveille import semconv
 from reveille.context import StepStatus
 from reveille.documents import Document
 from reveille.health import Handler, problem
@@ -22,6 +23,7 @@ from reveille.outcome import Done, Outcome, Reject, Release, Retry
 from reveille.task import Claim, TaskStatus
 from reveille.task_types import task_type
 from reveille.tokens import Scope, bearer_of
+from reveille.tracing import request_span
 from reveille.worker.attempt import Limit, attempt
 
 if TYPE_CHECKING:
@@ -144,7 +146,7 @@ def direct_routes(worker: "WorkerService") -> list[web.RouteDef]:
 
     def fixed(name: str) -> Handler:
         async def handle(request: web.Request) -> web.Response:
-            return await _run(worker, request, name)
+            return await _traced(worker, request, name)
 
         return _admitted(worker, handle)
 
@@ -154,10 +156,10 @@ def direct_routes(worker: "WorkerService") -> list[web.RouteDef]:
         if name not in EXTRACTIONS.values():
             known = ", ".join(sorted(EXTRACTIONS))
             return problem(404, "Unknown extraction", f'"{asked}" is none of: {known}')
-        return await _run(worker, request, name)
+        return await _traced(worker, request, name)
 
     async def specialized(request: web.Request) -> web.Response:
-        return await _run(worker, request, None)
+        return await _traced(worker, request, None)
 
     routes = [web.get("/api/health", health)]
     if worker.task_pool != "text":
@@ -201,6 +203,20 @@ def _refusal(worker: "WorkerService", request: web.Request) -> web.Response | No
     if request.content_type != JSON and request.body_exists:
         return problem(415, "Unsupported Media Type", f"Send {JSON}, not {request.content_type}.")
     return None
+
+
+async def _traced(worker: "WorkerService", request: web.Request, name: str | None) -> web.Response:
+    """The call as one trace, in the caller's if it sent its context."""
+    resource = request.match_info.route.resource
+    with request_span(
+        request.method,
+        resource.canonical if resource else request.path,
+        traceparent=request.headers.get("traceparent"),
+        tracestate=request.headers.get("tracestate"),
+    ) as span:
+        answer = await _run(worker, request, name)
+        span.set_attribute(semconv.HTTP_RESPONSE_STATUS_CODE, answer.status)
+    return answer
 
 
 async def _run(worker: "WorkerService", request: web.Request, name: str | None) -> web.Response:
