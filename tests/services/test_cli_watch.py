@@ -14,9 +14,11 @@ import termios
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from reveille.cli.app import app
 from reveille.cli.watch import shares
-from reveille.testing import Database, eventually
+from reveille.testing import Database, eventually, with_database
 
 COMMAND = (sys.executable, "-c", "from reveille.cli import main; main()")
 INSERT = "INSERT INTO processing_queue (document_id, task_type) VALUES (1, 'visual_analysis')"
@@ -65,7 +67,7 @@ async def test_database_that_goes_away_is_said_and_waited_for(database: Database
     finally:
         watch.kill()
         await watch.communicate()
-    assert troubles[0].startswith("no database: ")
+    assert troubles[0].startswith("cannot read the database: ")
 
 
 class Window:
@@ -164,13 +166,48 @@ def test_room_is_shared_so_that_short_tables_stay_whole(
 
 
 @pytest.mark.skipif(not Path("/dev/ptmx").exists(), reason="no pseudo-terminals here")
+async def test_eighty_columns_show_every_number(database: Database) -> None:
+    """What is cut first are sentences; a type, a count, a sum of money is whole."""
+    await database.execute(
+        "INSERT INTO processing_servers (id, server_type, status, status_reason) "
+        "VALUES ('reveille-visual-0-12', 'visual_container', 'active', repeat('words ', 40))"
+    )
+    await database.execute(INSERT.replace("visual_analysis", "company_offering_extraction"))
+    await database.execute(
+        "UPDATE processing_queue SET status = 'processing', locked_by = 'reveille-visual-0-12', "
+        "progress_message = repeat('step ', 30)"
+    )
+    window = Window(database.dsn, 80, 24, "watch")
+    try:
+        (*_, picture) = await eventually(window.pictures, within_seconds=30)
+    finally:
+        window.close()
+    pools = next(i for i, line in enumerate(picture) if line.startswith("pools"))
+    assert not any("…" in line for line in picture[pools : pools + 4]), picture
+    assert any("company_offering_extraction" in line for line in picture)
+    (server,) = (line for line in picture if line.startswith("reveille-visual-0-12"))
+    assert server.split()[1:4] == ["visual_container", "active", "1"]
+
+
+def test_database_without_the_schema_is_told_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    """A newcomer's first command after CREATE DATABASE; it used to be the parser's hint about casts."""
+    monkeypatch.setenv("DATABASE_URL", with_database(database.dsn, "postgres"))
+    for command in (["watch", "--once"], ["report"], ["tasks"]):
+        said = str(CliRunner().invoke(app, command).exception)
+        assert "run `reveille migrate`" in said
+        assert "\n" not in said
+
+
+@pytest.mark.skipif(not Path("/dev/ptmx").exists(), reason="no pseudo-terminals here")
 async def test_submit_shows_each_tasks_progress_until_all_have_ended(
     database: Database, tmp_path: Path
 ) -> None:
     """A bar that grows, the step beside it, a failure in its own words, and the exit status that follows."""
     deck = tmp_path / "deck.pdf"
     deck.write_bytes(b"%PDF-1.4 no worker of this test reads it")
-    window = Window(database.dsn, 110, 30, "submit", str(deck), "--wait")
+    window = Window(database.dsn, 80, 30, "submit", str(deck), "--wait")
     try:
         await eventually(
             lambda: database.fetchval("SELECT count(*) = 11 FROM processing_queue"),
@@ -184,15 +221,19 @@ async def test_submit_shows_each_tasks_progress_until_all_have_ended(
         await database.execute(
             "SELECT update_task_progress($1, 40, 'slides', 'slide 4 of 10')", first
         )
+        await eventually(lambda: "40 %" in window.text())
+        window.resize(140, 30)
         await eventually(lambda: "slide 4 of 10" in window.text())
+        assert "company_offering_extraction" in window.text()
         await database.execute("SELECT complete_task($1, true)", first)
         await eventually(lambda: "completed" in window.text())
         await database.execute(
-            "UPDATE processing_queue SET status = 'failed', last_error = 'the deck is empty' "
-            "WHERE status <> 'completed'"
+            "UPDATE processing_queue SET status = 'failed', last_error = $1 WHERE status <> 'completed'",
+            "the deck is " + "very " * 30 + "empty",
         )
         await eventually(lambda: window.process.poll() is not None)
     finally:
         window.close()
-    assert "the deck is empty" in window.text()
+    said = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", window.text())
+    assert "very very empty" in " ".join(said.split())  # too long for the table: said below it
     assert window.process.returncode == 1

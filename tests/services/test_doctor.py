@@ -95,6 +95,24 @@ async def test_what_is_missing_around_is_named_with_what_to_do(
     assert "start Ollama" in found["model server"][1]
 
 
+async def test_server_that_is_no_ollama_is_named_and_not_a_traceback(
+    examine: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong port is answered by something: here by words that are no HTTP."""
+
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        monkeypatch.setenv("OLLAMA_HOST", f"127.0.0.1:{port}")
+        monkeypatch.setenv("REVEILLE_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
+        found = await examine()
+    assert found["model server"][0] == found["traces"][0] == "PROBLEM"
+    assert "no Ollama" in found["model server"][1]
+
+
 async def test_model_that_was_not_pulled_is_named(
     examine: Examine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,9 +1,11 @@
 """The export of spans where collectors are away, hang, come back, or are named in other ways."""
 
 import asyncio
+import os
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 import structlog
@@ -74,6 +76,52 @@ def test_waiting_spans_are_bounded(nobody: str) -> None:
     (processor,) = tracers._active_span_processor._span_processors
     assert len(processor._batch_processor._queue) <= QUEUE_MAX  # type: ignore[attr-defined]
     telemetry.shutdown(timeout_seconds=0)
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+def test_memory_stays_flat_however_long_the_collector_is_away(
+    silence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An hour's spans, by their number and not by waiting: twenty queues full take no more room than two."""
+    queue_max = 512
+    monkeypatch.setattr("reveille.telemetry.QUEUE_MAX", queue_max)
+    monkeypatch.setattr("reveille.telemetry.BATCH_MAX", 64)
+    telemetry = configure("worker", otlp_endpoint=silence)
+
+    def fill(queues: int) -> None:
+        for n in range(queues * queue_max):
+            attributes = {f"a{k}": f"{n} {k} " * 400 for k in range(8)}
+            TRACER.start_span("work", attributes=attributes).end()
+
+    fill(2)
+    full = _resident_bytes()
+    fill(20)
+    grown = _resident_bytes() - full
+    telemetry.shutdown(timeout_seconds=0)
+    # 25 KiB a span: all of them would be 250 MiB, what may wait is 13.
+    assert grown < 60 * 2**20
+
+
+async def test_spans_cost_no_more_while_the_collector_is_away(sink: OtlpSink, silence: str) -> None:
+    """The work goes on at its pace: what a span takes of the worker's own thread is the same."""
+    seconds = {}
+    for name, url in (("there", sink.url), ("away", silence)):
+        telemetry = configure("worker", otlp_endpoint=url)
+        await asyncio.to_thread(emit, 500)  # imports, caches
+        seconds[name] = min([await asyncio.to_thread(_thread_seconds, 3000) for _ in range(3)])
+        await telemetry.aclose(timeout_seconds=0.1)
+    assert seconds["away"] < 2 * seconds["there"]
+
+
+def _thread_seconds(count: int) -> float:
+    """Processor time of this thread, which other load does not change."""
+    began = time.thread_time()
+    emit(count)
+    return time.thread_time() - began
 
 
 class Flaky(SpanExporter):

@@ -4,9 +4,9 @@ import json
 import os
 import subprocess
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,11 @@ def _model_server() -> Finding:
     try:
         with urllib.request.urlopen(f"{host}/api/tags", timeout=ANSWER_SECONDS_MAX) as answer:  # noqa: S310
             names = [model["name"] for model in json.load(answer)["models"]]
-    except (OSError, ValueError, KeyError, TypeError, urllib.error.URLError) as error:
-        said = f"{host}: {error}; start Ollama there, or set OLLAMA_HOST"
+    except (ValueError, KeyError, TypeError, HTTPException) as error:
+        said = f"what answers at {host} is no Ollama ({type(error).__name__}); set OLLAMA_HOST"
+        return Finding("model server", False, said)
+    except OSError as error:
+        said = f"{host}: {_words(error)}; start Ollama there, or set OLLAMA_HOST"
         return Finding("model server", False, said)
     absent = [name for name in _wanted_models() if not _is_there(name, names)]
     if absent:
@@ -45,6 +48,12 @@ def _model_server() -> Finding:
         said = f"{host} has no {' and no '.join(absent)}: {pull}, or name another in {', '.join(_MODELS)}"
         return Finding("model server", False, said)
     return Finding("model server", True, f"{host}: {', '.join(names[:6])}")
+
+
+def _words(error: Exception) -> str:
+    """Of a request that failed, without the library's wrapping."""
+    reason = getattr(error, "reason", error)
+    return str(getattr(reason, "strerror", None) or reason)
 
 
 def _wanted_models() -> list[str]:
@@ -107,8 +116,6 @@ def _collector() -> list[Finding]:
     try:
         with urllib.request.urlopen(request, timeout=ANSWER_SECONDS_MAX):  # noqa: S310
             return [Finding("traces", True, f"{base} takes spans")]
-    except (OSError, ValueError, urllib.error.URLError) as error:
-        said = (
-            f"{base}: {error}; spans are dropped until a collector answers there (OTLP over HTTP)"
-        )
+    except (OSError, ValueError, HTTPException) as error:
+        said = f"{base}: {_words(error)}; spans are dropped until a collector answers there (OTLP over HTTP)"
         return [Finding("traces", False, said)]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from rich.console import RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -20,10 +21,14 @@ from reveille.task import FINAL
 
 READ_AGAIN_SECONDS = 1.0  # times and containers move without a notification
 FRAME_SECONDS = 0.1
+ROOMY = 100  # columns from which there is room for the steps beside the bars
+
+_BAD = frozenset({"failed", "cancelled", "retry"})
 
 _TASKS = """
 SELECT q.id, q.task_type, t.pool, q.status, q.progress_percentage, q.progress_message, q.last_error,
-       extract(epoch FROM coalesce(q.started_at, reveille_now()) - q.created_at)::float8 AS waited_seconds,
+       CASE WHEN q.status NOT IN ('blocked', 'retry') THEN
+           extract(epoch FROM coalesce(q.started_at, reveille_now()) - q.claimable_at)::float8 END AS waited_seconds,
        extract(epoch FROM coalesce(q.completed_at, reveille_now()) - q.started_at)::float8 AS ran_seconds
 FROM processing_queue q JOIN task_types t ON t.name = q.task_type WHERE q.id = ANY ($1) ORDER BY q.id"""
 _CONTAINERS = """
@@ -53,6 +58,9 @@ async def follow_document(connection: Connection, task_ids: Sequence[int]) -> bo
             else:
                 _say_changes(tasks, said)
             if all(task["status"] in FINAL for task in tasks):
+                live.stop()
+                if watched:
+                    _say_failures(tasks)
                 return all(task["status"] == "completed" for task in tasks)
             with suppress(TimeoutError):
                 async with asyncio.timeout(READ_AGAIN_SECONDS):
@@ -64,28 +72,45 @@ def _picture(
     tasks: list[dict[str, Any]], containers: list[dict[str, Any]], seconds: float
 ) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("task", "type", "state", "", "", "waited", "ran"):
-        table.add_column(
-            name, justify="right" if name in {"waited", "ran"} else "left", no_wrap=True
-        )
+    roomy = console.width >= ROOMY
+    right = {"done", "waited", "ran"}
+    for name in ("task", "type", "state", "", "done", "waited", "ran"):
+        table.add_column(name, justify="right" if name in right else "left", no_wrap=True)
+    if roomy:
+        table.add_column("", overflow="ellipsis")
     for task in tasks:
-        error = task["last_error"] if task["status"] in {"failed", "cancelled", "retry"} else None
-        table.add_row(
+        row: list[RenderableType] = [
             str(task["id"]),
             task["task_type"],
             Text(task["status"], style=STATUS_STYLES.get(task["status"], "")),
-            ProgressBar(total=100, completed=task["progress_percentage"], width=20),
-            Text(
-                _clean(error or task["progress_message"] or "")[:48],
-                style="red" if error else "dim",
+            ProgressBar(
+                total=100, completed=task["progress_percentage"], width=16 if roomy else 10
             ),
+            f"{task['progress_percentage']} %",
             _seconds(task["waited_seconds"]),
             _seconds(task["ran_seconds"]),
-        )
+        ]
+        if roomy:
+            row.append(_news(task))
+        table.add_row(*row)
     fleet = ", ".join(f"{c['n']} {c['pool']} {c['state']}" for c in containers) or "none"
     table.caption = f"{seconds:.0f} s · containers: {fleet}"
     table.caption_justify = "left"
     return table
+
+
+def _news(task: dict[str, Any]) -> Text:
+    error = task["last_error"] if task["status"] in _BAD else None
+    words = _clean(error or task["progress_message"] or "")
+    return Text(words, style="red" if error else "dim", no_wrap=True)
+
+
+def _say_failures(tasks: list[dict[str, Any]]) -> None:
+    """In full, since the picture has room for a few words of each."""
+    for task in tasks:
+        if task["status"] == "failed":
+            said = f"task {task['id']} ({task['task_type']}) failed: {_clean(task['last_error'] or 'no reason given')}"
+            console.print(Text(said, style="red"))
 
 
 def _say_changes(tasks: list[dict[str, Any]], said: dict[int, tuple[str, int]]) -> None:

@@ -21,7 +21,16 @@ from reveille.errors import ConfigurationError, ReveilleError
 
 T = TypeVar("T")
 
+WIDTH_ELSEWHERE = 120  # of what is read from a pipe or a file, unless COLUMNS says otherwise
+
 console = Console(highlight=False)
+if not console.is_terminal and "COLUMNS" not in os.environ:
+    console.width = WIDTH_ELSEWHERE
+
+# Columns of sentences: where there is too little room, these are cut and the others stay whole.
+SENTENCES = frozenset({"reason", "status_reason", "last_error", "step"})
+
+_NO_SUCH_THING = frozenset({"42P01", "42883", "42703"})  # table, function, column
 
 COLUMN_WIDTH_MIN = 20  # of a table cut to one line a row: short columns stay whole
 
@@ -56,15 +65,20 @@ def with_database(work: Callable[[Connection], Awaitable[T]]) -> T:
         try:
             return await work(connection)
         except DATABASE_ERRORS as error:
-            hint = getattr(error, "hint", None)
-            raise ReveilleError(
-                f"the database refuses: {str(error) or type(error).__name__}"
-                f"{f' ({hint})' if hint else ''}"
-            ) from None
+            raise ReveilleError(f"the database refuses: {words_of(error)}") from None
         finally:
             await connection.close(timeout=5)
 
     return asyncio.run(run())
+
+
+def words_of(error: BaseException) -> str:
+    """What the database or the driver said, in one line, and what to do where that is known."""
+    if getattr(error, "sqlstate", None) in _NO_SUCH_THING:
+        return f"it has not this program's schema ({error.args[0]}): run `reveille migrate`"
+    said = str(error).split("\nHINT:")[0] or type(error).__name__
+    hint = getattr(error, "hint", None)
+    return f"{said} ({hint})" if hint else said
 
 
 def rows_of(sql: str, *arguments: object) -> list[dict[str, Any]]:
@@ -95,6 +109,9 @@ def show(
     names = list(columns or rows[0].keys())
     table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for name in names:
+        if one_line and name in SENTENCES:
+            table.add_column(name.replace("_", " "), overflow="ellipsis")
+            continue
         longest = max(len(cell(row[name]).plain) for row in rows)
         numeric = all(isinstance(row[name], int | float | Decimal | None) for row in rows)
         table.add_column(
@@ -105,12 +122,18 @@ def show(
             min_width=min(longest, COLUMN_WIDTH_MIN) if one_line else None,
         )
     for row in rows:
-        table.add_row(*[cell(row[name]) for name in names])
+        table.add_row(*[cell(row[name], no_wrap=one_line) for name in names])
     console.print(table)
 
 
-def cell(value: Any) -> Text:
+def cell(value: Any, *, no_wrap: bool | None = None) -> Text:
     """A value for a table, never read as markup: decks and models write it."""
+    text = _cell(value)
+    text.no_wrap = no_wrap
+    return text
+
+
+def _cell(value: Any) -> Text:
     match value:
         case None:
             return Text("–", style="dim")

@@ -22,9 +22,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from reveille.cli.session import cell, console, database_url, plain
+from reveille.cli.session import SENTENCES, cell, console, database_url, plain, words_of
 from reveille.costs import costs_between
 from reveille.database import DATABASE_ERRORS, Connection, connect
+from reveille.errors import ReveilleError
 from reveille.logs import mask_text
 
 ROWS_MAX = 50
@@ -50,12 +51,28 @@ _SECTIONS = {
         extract(epoch FROM reveille_now() - started_at)::int AS seconds, attempt, locked_by AS server,
         progress_message AS step
         FROM processing_queue WHERE status = 'processing' ORDER BY started_at, id LIMIT $1""",
-    "servers": """SELECT id, server_type AS type, status, current_load AS load, max_concurrent_tasks AS slots,
+    # The load in the row is as old as the last heartbeat.
+    "servers": """SELECT id, server_type AS type, status, (SELECT count(*)::int FROM processing_queue q
+            WHERE q.locked_by = s.id AND q.status = 'processing') AS load, max_concurrent_tasks AS slots,
         extract(epoch FROM reveille_now() - last_heartbeat)::int AS silent_seconds, status_reason
-        FROM processing_servers WHERE status <> 'inactive' ORDER BY status, id LIMIT $1""",
+        FROM processing_servers s WHERE status <> 'inactive' ORDER BY status, id LIMIT $1""",
     "latest ends": """SELECT id, task_type, status, processing_duration_seconds AS seconds, last_error
         FROM processing_queue WHERE completed_at IS NOT NULL ORDER BY completed_at DESC, id DESC LIMIT least($1, 10)""",
 }
+# Heads as short as what stands below them: eighty columns are to be enough.
+_HEADS = {
+    "processing": "running",
+    "oldest_seconds": "oldest",
+    "silent_seconds": "silent s",
+    "seconds": "s",
+    "containers": "cont.",
+    "today_usd": "$ today",
+    "month_usd": "$ month",
+    "usd_per_hour": "$/h",
+    "document": "doc",
+    "attempt": "try",
+}
+_CUT_FIRST = SENTENCES | {"server"}
 _UNLIMITED = frozenset({"pools"})
 
 
@@ -84,7 +101,7 @@ def watch(
 
 
 async def _follow(show: Callable[[Look], None], seconds: float, once: bool = False) -> None:
-    """Look and show, again and again. Raises one of DATABASE_ERRORS when it is for `once`."""
+    """Look and show, again and again. Raises ReveilleError when it is for `once`."""
     dsn = database_url()
     assert dsn is not None  # noqa: S101
     resized = asyncio.Event()
@@ -109,10 +126,13 @@ async def _follow(show: Callable[[Look], None], seconds: float, once: bool = Fal
             finally:
                 connection.terminate()
         except DATABASE_ERRORS as error:
+            words = mask_text(words_of(error))
             if once:
-                raise
-            words = mask_text(str(error) or type(error).__name__)
-            latest = {**latest, "at": datetime.now(UTC), "trouble": f"no database: {words}"}
+                raise ReveilleError(
+                    f"cannot read the database: {words}; see `reveille doctor`"
+                ) from None
+            trouble = f"cannot read the database: {words}; waiting, `reveille doctor` says more"
+            latest = {**latest, "at": datetime.now(UTC), "trouble": trouble}
             show(latest)
             await _rest(AGAIN_SECONDS, resized, redraw)
 
@@ -222,22 +242,30 @@ def _table(title: str, rows: Sequence[Mapping[str, Any]], most: int) -> Table:
         pad_edge=False,
         header_style="bold",
     )
-    for name, value in rows[0].items():
-        number = isinstance(value, int | float) and not isinstance(value, bool)
+    for name in rows[0]:
         table.add_column(
-            name.replace("_", " "),
-            no_wrap=True,
+            Text(_HEADS.get(name, name.replace("_", " ")), no_wrap=True),
+            no_wrap=name not in _CUT_FIRST,
             overflow="ellipsis",
-            justify="right" if number and name not in {"id", "progress"} else "left",
+            justify="right" if _is_number(name, [row[name] for row in rows]) else "left",
         )
     for row in rows[:most]:
         table.add_row(*(_shown(name, value) for name, value in row.items()))
     return table
 
 
+def _is_number(name: str, values: Sequence[Any]) -> bool:
+    """By all rows: a column does not jump when its first value comes or goes."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return name.endswith(("seconds", "_usd", "_hour"))
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in known)
+    return numbers and name not in {"id", "progress"}
+
+
 def _shown(name: str, value: Any) -> RenderableType:
     if name == "progress":
-        return ProgressBar(total=100, completed=value or 0, width=16)
+        return ProgressBar(total=100, completed=value or 0, width=10)
     if name.endswith("_usd") and value is not None:
         return Text(f"{value:.2f}")
-    return cell(value)
+    return cell(value, no_wrap=True)

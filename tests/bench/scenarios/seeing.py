@@ -1,5 +1,6 @@
 """Seeing: what traces and logs cost a worker, in processor time per task."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,16 +17,18 @@ CALL_SECONDS, CALLS = 0.05, 600  # slots that are full of calls far shorter than
 
 
 @asynccontextmanager
-async def _collector() -> AsyncIterator[str]:
-    """Takes every span and keeps none."""
+async def _collector(*, answers: bool = True) -> AsyncIterator[str]:
+    """Takes every span and keeps none, or takes connections and never answers."""
 
     async def take(request: web.Request) -> web.Response:
         await request.read()
+        if not answers:
+            await asyncio.Event().wait()
         return web.Response()
 
     application = web.Application(client_max_size=64 * 1024 * 1024)
     application.router.add_post("/v1/traces", take)
-    runner = web.AppRunner(application, access_log=None)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -35,11 +38,13 @@ async def _collector() -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-def _case(name: str, *, tasks: int = TASKS, traces: bool = False, **options: Any) -> Case:
+def _case(
+    name: str, *, tasks: int = TASKS, traces: bool = False, answers: bool = True, **options: Any
+) -> Case:
     async def measure(stage: Stage) -> Measures:
         count = tasks // 5 if stage.short else tasks
         await stage.empty(REVEILLE)
-        async with _collector() as collector:
+        async with _collector(answers=answers) as collector:
             said = {**options, "otlp": collector if traces else None}
             async with (
                 stage.workers(REVEILLE, 1, slots=10, **said) as (worker,),
@@ -64,6 +69,7 @@ def _cases(short: bool) -> Sequence[Case]:
         _case("metrics, one trace in a hundred", traces=True, ratio=0.01),
         _case("metrics, logs at info", log_level="info"),
         _case("metrics, logs, traces", **ALL),
+        _case("metrics, logs, traces, collector away", answers=False, **ALL),
         _case("calls of 50 ms: nothing", tasks=CALLS, seconds=CALL_SECONDS, blind=True),
         _case("calls of 50 ms: metrics, logs, traces", tasks=CALLS, seconds=CALL_SECONDS, **ALL),
     ]
