@@ -55,7 +55,7 @@ class Jaeger:
         """The answer; None while there is none."""
         with suppress(aiohttp.ClientConnectionError):
             async with self._session.get(self._query + path) as answer:
-                return await answer.json() if answer.status == 200 else None
+                return await answer.json(content_type=None) if answer.status == 200 else None
         return None
 
     async def spans(self, trace_id: str) -> dict[str, dict[str, Any]]:

@@ -30,6 +30,26 @@ if not console.is_terminal and "COLUMNS" not in os.environ:
 # Columns of sentences: where there is too little room, these are cut and the others stay whole.
 SENTENCES = frozenset({"reason", "status_reason", "last_error", "step"})
 
+# Heads of one-line tables, as short as what stands below them: eighty columns are to be enough.
+_HEADS = {
+    "attempt": "try",
+    "containers": "cont.",
+    "cost_usd": "$",
+    "created_at": "created",
+    "document": "doc",
+    "document_id": "doc",
+    "last_heartbeat": "heard",
+    "month_usd": "$ month",
+    "oldest_seconds": "oldest",
+    "priority": "pri",
+    "processing": "running",
+    "progress": "%",
+    "seconds": "s",
+    "silent_seconds": "silent s",
+    "today_usd": "$ today",
+    "usd_per_hour": "$/h",
+}
+
 _NO_SUCH_THING = frozenset({"42P01", "42883", "42703"})  # table, function, column
 
 COLUMN_WIDTH_MIN = 20  # of a table cut to one line a row: short columns stay whole
@@ -109,13 +129,14 @@ def show(
     names = list(columns or rows[0].keys())
     table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for name in names:
+        longest = max(len(cell(row[name], no_wrap=one_line).plain) for row in rows)
         if one_line and name in SENTENCES:
-            table.add_column(name.replace("_", " "), overflow="ellipsis")
+            least = min(longest, COLUMN_WIDTH_MIN)
+            table.add_column(Text(head(name), no_wrap=True), overflow="ellipsis", min_width=least)
             continue
-        longest = max(len(cell(row[name]).plain) for row in rows)
         numeric = all(isinstance(row[name], int | float | Decimal | None) for row in rows)
         table.add_column(
-            name.replace("_", " "),
+            Text(head(name), no_wrap=True) if one_line else name.replace("_", " "),
             justify="right" if numeric else "left",
             no_wrap=one_line,
             overflow="ellipsis" if one_line else "fold",
@@ -126,8 +147,19 @@ def show(
     console.print(table)
 
 
+def head(name: str) -> str:
+    """A column's name over a one-line table."""
+    return _HEADS.get(name, name.replace("_", " "))
+
+
 def cell(value: Any, *, no_wrap: bool | None = None) -> Text:
-    """A value for a table, never read as markup: decks and models write it."""
+    """A value for a table, never read as markup: decks and models write it. In one line a moment
+    of today is a time, another one a date.
+    """
+    if no_wrap and isinstance(value, datetime):
+        at = value.astimezone()
+        form = "%H:%M:%S" if at.date() == datetime.now().astimezone().date() else "%Y-%m-%d"
+        return Text(at.strftime(form), no_wrap=True)
     text = _cell(value)
     text.no_wrap = no_wrap
     return text

@@ -22,7 +22,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from reveille.cli.session import SENTENCES, cell, console, database_url, plain, words_of
+from reveille.cli.session import SENTENCES, cell, console, database_url, head, plain, words_of
 from reveille.costs import costs_between
 from reveille.database import DATABASE_ERRORS, Connection, connect
 from reveille.errors import ReveilleError
@@ -58,19 +58,6 @@ _SECTIONS = {
         FROM processing_servers s WHERE status <> 'inactive' ORDER BY status, id LIMIT $1""",
     "latest ends": """SELECT id, task_type, status, processing_duration_seconds AS seconds, last_error
         FROM processing_queue WHERE completed_at IS NOT NULL ORDER BY completed_at DESC, id DESC LIMIT least($1, 10)""",
-}
-# Heads as short as what stands below them: eighty columns are to be enough.
-_HEADS = {
-    "processing": "running",
-    "oldest_seconds": "oldest",
-    "silent_seconds": "silent s",
-    "seconds": "s",
-    "containers": "cont.",
-    "today_usd": "$ today",
-    "month_usd": "$ month",
-    "usd_per_hour": "$/h",
-    "document": "doc",
-    "attempt": "try",
 }
 _CUT_FIRST = SENTENCES | {"server"}
 _UNLIMITED = frozenset({"pools"})
@@ -244,7 +231,7 @@ def _table(title: str, rows: Sequence[Mapping[str, Any]], most: int) -> Table:
     )
     for name in rows[0]:
         table.add_column(
-            Text(_HEADS.get(name, name.replace("_", " ")), no_wrap=True),
+            Text(head(name), no_wrap=True),
             no_wrap=name not in _CUT_FIRST,
             overflow="ellipsis",
             justify="right" if _is_number(name, [row[name] for row in rows]) else "left",

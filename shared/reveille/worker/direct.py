@@ -22,10 +22,7 @@ from reveille.model import ModelClient
 from reveille.outcome import Done, Outcome, Reject, Release, Retry
 from reveille.task import Claim, TaskStatus
 from reveille.task_types import task_type
-<<<<<<< HEAD
 from reveille.tokens import Scope, bearer_of
-=======
->>>>>>> e2ba593 (watch and submit fit eighty columns; failures are said in full; doctor and commands know a bare database and a server that is no Ollama)
 from reveille.tracing import request_span
 from reveille.worker.attempt import Limit, attempt
 
