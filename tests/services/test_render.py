@@ -390,8 +390,8 @@ async def test_rejected_document_leaves_no_child(monkeypatch: pytest.MonkeyPatch
     started: list[int] = []
     start = RenderProcess.start
 
-    async def watched(descriptor: int, limits: DocumentLimits) -> Any:
-        child = await start(descriptor, limits)
+    async def watched(*arguments: Any) -> Any:
+        child = await start(*arguments)
         started.append(child.pid)
         return child
 

@@ -28,11 +28,12 @@ from reveille.documents.spool import check_size, spool
 from reveille.errors import TaskRejected, TaskRetry
 from reveille.render.document import Document
 from reveille.render.limits import DocumentLimits
+from reveille.render.newborn import Spare
 from reveille.render.pages import Page, PageImage, PageText
 from reveille.settings import DocumentSettings
 from reveille.tracing import ambient_span
 
-__all__ = ["Document", "DocumentLimits", "Documents", "Page", "PageImage", "PageText"]
+__all__ = ["Document", "DocumentLimits", "Documents", "Page", "PageImage", "PageText", "Spare"]
 
 PATH_CHARS_MAX = 4096
 
@@ -51,6 +52,7 @@ class Documents:
         https_hosts: Sequence[str] = (),
         allow_private_hosts: bool = False,
         ssl_context: SSLContext | None = None,
+        spare: Spare | None = None,
     ) -> None:
         """`https_hosts` are `host` or `host:port`; `load_content` reads the `documents` table.
 
@@ -59,12 +61,15 @@ class Documents:
         self._root = root
         self._limits = limits
         self._load_content = load_content
+        self._spare = spare
         self._https = https.HttpsSource(
             hosts=https_hosts, allow_private=allow_private_hosts, ssl_context=ssl_context
         )
 
     @classmethod
-    def configured(cls, settings: DocumentSettings, load_content: LoadContent) -> Self:
+    def configured(
+        cls, settings: DocumentSettings, load_content: LoadContent, spare: Spare | None = None
+    ) -> Self:
         """Documents as the settings allow them."""
         return cls(
             root=settings.document_root,
@@ -79,13 +84,14 @@ class Documents:
                 memory_bytes_max=settings.render_memory_bytes_max,
             ),
             load_content=load_content,
+            spare=spare,
         )
 
     async def open(self, document_id: int, file_path: str | None) -> Document:
         """The document, open; close it, or use it in `async with`."""
         with closing(await self._fetch(document_id, (file_path or "").strip())) as file:
             with _span("open document") as span:
-                document = await Document.start(file.fileno(), self._limits)
+                document = await Document.start(file.fileno(), self._limits, self._spare)
                 span.set_attribute(semconv.REVEILLE_DOCUMENT_PAGES, document.page_count)
             return document
 

@@ -1,4 +1,5 @@
-"""The render child: `python -m reveille.render.child PARENT_PID`, started by `process`.
+"""The render child: `python -m reveille.render.child PARENT_PID DOOR`, started by `newborn`. The PDF's
+descriptor comes through DOOR, a socket, when there is a document for it.
 
 Reads requests from standard input and answers on standard output, one at a time, until the input
 ends. It trusts nothing it opens: memory and processor time are limited by the kernel, it dies with
@@ -12,6 +13,7 @@ import os
 import re
 import resource
 import signal
+import socket
 import sys
 import time
 from contextlib import suppress
@@ -41,12 +43,13 @@ def main() -> None:
     """Serve the parent named by argument until it closes the pipe or dies."""
     _die_with(int(sys.argv[1]))
     requests, replies = _take_standard_streams()
+    _load_what_loads_lazily()
     settings = frames.read(requests)
     if settings is None:
         return
-    _load_what_loads_lazily()
+    descriptor = _take_document(int(sys.argv[2]))
     _limit(settings)
-    server = PageServer(settings)
+    server = PageServer(settings, descriptor)
     frames.write(replies, {"ready": True})
     while request := frames.read(requests):
         _allow_seconds(settings["render_seconds_max"])
@@ -73,14 +76,15 @@ def _answer(server: "PageServer", request: dict[str, Any]) -> tuple[dict[str, An
 class PageServer:
     """One PDF."""
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    def __init__(self, settings: dict[str, Any], descriptor: int) -> None:
         self._settings = settings
+        self._descriptor = descriptor
         self._document: Any = None
         self._all_layers: Any = None  # the same PDF with every layer on; None without layers
 
     def open(self) -> dict[str, Any]:
         """Load the PDF; its page count and findings. Raises Refused."""
-        with os.fdopen(self._settings["descriptor"], "rb") as file:
+        with os.fdopen(self._descriptor, "rb") as file:
             data = file.read()
         _forbid_files()
         unconfined = confinement.confine()
@@ -199,6 +203,13 @@ def _take_standard_streams() -> tuple[BinaryIO, BinaryIO]:
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
     return requests, replies
+
+
+def _take_document(door: int) -> int:
+    """The descriptor that was handed over before the settings were sent."""
+    with socket.socket(fileno=door) as open_door:
+        _, descriptors, _, _ = socket.recv_fds(open_door, 1, 1)
+    return descriptors[0]
 
 
 def _limit(settings: dict[str, Any]) -> None:

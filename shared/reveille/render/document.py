@@ -20,6 +20,7 @@ from reveille import semconv
 from reveille.errors import ReveilleError
 from reveille.plain_text import clean
 from reveille.render.limits import DocumentLimits
+from reveille.render.newborn import Spare
 from reveille.render.pages import Findings, Page, PageImage, PageText, Word
 from reveille.render.process import RenderProcess
 
@@ -40,13 +41,16 @@ class Document:
         )
 
     @classmethod
-    async def start(cls, descriptor: int, limits: DocumentLimits) -> "Document":
-        """Open the PDF behind a file descriptor, which the caller may close afterwards.
+    async def start(
+        cls, descriptor: int, limits: DocumentLimits, spare: Spare | None = None
+    ) -> "Document":
+        """Open the PDF behind a file descriptor, which the caller may close afterwards, with the
+        spare's child if there is one.
 
         Raises TaskRejected: not_a_pdf, damaged_pdf, encrypted_pdf, no_pages, over_limit,
         render_timeout, render_memory, render_failed.
         """
-        child = await RenderProcess.start(descriptor, limits)
+        child = await RenderProcess.start(descriptor, limits, spare)
         try:
             opened, _ = await child.ask({"ask": "open"}, about="opening the document")
             _tell_confinement(opened["unconfined"])

@@ -6,9 +6,7 @@ first failure the child is gone, and every later request raises the same error.
 """
 
 import asyncio
-import os
 import signal
-import sys
 from contextlib import suppress
 from typing import Any
 
@@ -16,13 +14,11 @@ from reveille.errors import ReveilleError, TaskRejected, TaskRetry
 from reveille.plain_text import clean
 from reveille.render import frames
 from reveille.render.limits import DocumentLimits, over_limit
+from reveille.render.newborn import READ_BUFFER_BYTES, Newborn, Spare
 
-# Nothing else of the worker's environment reaches the child: it holds the database's password.
-ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 REFUSALS = frozenset(
     {"not_a_pdf", "damaged_pdf", "encrypted_pdf", "no_pages", "render_failed", "render_memory"}
 )
-READ_BUFFER_BYTES = 1024 * 1024
 ERROR_CHARS_MAX = 300
 BURY_SECONDS_MAX = 5.0  # from its SIGKILL to its end; a slot waits for it
 START_SECONDS_MAX = 60.0  # 0.2 s on an idle machine
@@ -44,28 +40,18 @@ class RenderProcess:
         self._error: ReveilleError | None = None  # written once, by _fail or close
 
     @classmethod
-    async def start(cls, descriptor: int, limits: DocumentLimits) -> "RenderProcess":
-        """Start a child that will read the PDF from `descriptor`, which stays the caller's.
+    async def start(
+        cls, descriptor: int, limits: DocumentLimits, spare: Spare | None = None
+    ) -> "RenderProcess":
+        """A child that will read the PDF from `descriptor`, which stays the caller's.
 
         Raises TaskRetry when it does not come up, which is no document's fault.
         """
+        newborn = await (spare.take() if spare is not None else Newborn.spawn())
+        newborn.give(descriptor)
+        child = cls(newborn.process, limits)
         try:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "reveille.render.child", str(os.getpid())),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-                pass_fds=[descriptor],
-                env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
-                start_new_session=True,  # Ctrl-C is for the worker, which drains first
-                limit=READ_BUFFER_BYTES,
-            )
-        except OSError as error:  # no memory, no descriptors, no interpreter
-            why = f"the render process did not start ({error.strerror})"
-            raise TaskRetry("render_unavailable", why) from None
-        child = cls(process, limits)
-        try:
-            await child._introduce({"descriptor": descriptor, **limits.model_dump()})
+            await child._introduce(limits.model_dump())
         except BaseException:
             await child.close()
             raise

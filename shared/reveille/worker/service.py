@@ -8,7 +8,7 @@ import structlog
 
 from reveille.channels import Channel
 from reveille.database import DATABASE_ERRORS
-from reveille.documents import Documents
+from reveille.documents import Documents, Spare
 from reveille.lifecycle import Service
 from reveille.metrics import show_as_zero
 from reveille.model import ModelCall, ModelClient
@@ -68,6 +68,7 @@ class WorkerService(Service):
             num_ctx=settings.num_ctx,
             observe=self._observe_model,
         )
+        self.spare = Spare()
         self.slots = Slots(settings.slots, on_free=self._on_free)
         self.held = Held(self.slots, telemetry.metrics, pool=pool, on_idle=self._on_idle)
         seconds = settings.lonely_seconds_max
@@ -107,7 +108,9 @@ class WorkerService(Service):
         )
         if self.dead_man is not None:
             self.dead_man.ask(self.store.is_led)
-        self.documents = Documents.configured(load(DocumentSettings), self.store.load_document)
+        self.documents = Documents.configured(
+            load(DocumentSettings), self.store.load_document, self.spare
+        )
         self.reporter = ProgressReporter(self.store, on_lost=self.held.lose)
         self.standing = Standing(self.store, self.stopping)
         self.attempts = Attempts(self)
@@ -149,7 +152,8 @@ class WorkerService(Service):
         self.notifier.on_connect(self.membership.on_connect)
 
     async def close(self) -> None:
-        """Close the model client."""
+        """Close the model client; end the child that waits for a document."""
+        await self.spare.close()
         await self.model.close()
 
     async def work(self) -> None:
