@@ -117,6 +117,7 @@ async def test_killed_worker_loses_its_lease_and_the_task_resumes_elsewhere(
 ) -> None:
     """SIGKILL in the middle of a deck: another worker has the task within five seconds and does not repeat slides."""
     processes.start("heartbeat_monitor")
+    stub.faults.add("slow", seconds=60.0, times=1, contains="[page 4]")  # where it dies
     stub.faults.add("slow", seconds=1.0, times=100, contains="[page")
     first = await processes.worker("visual_worker", "v1")
     document_id = await add_document(database, deck)
