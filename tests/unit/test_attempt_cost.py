@@ -31,7 +31,9 @@ class InstantStore:
         self.settled = 0
         self.done = asyncio.Event()
 
-    async def turn(self, _r: object, _t: object, limit: int, ends: Sequence[End]) -> Turn:
+    async def turn(
+        self, _r: object, _t: object, limit: int, ends: Sequence[End], **_: object
+    ) -> Turn:
         """As Store.turn."""
         await asyncio.sleep(0)
         self.settled += len(ends)
@@ -42,6 +44,10 @@ class InstantStore:
 
     async def settle(self, _ends: Sequence[End]) -> dict[int, str]:
         """Nothing is stuck here."""
+        return {}
+
+    async def lowest_claimable(self, _types: Sequence[str]) -> dict[tuple[str, int], int]:
+        """Nothing is known of where tasks begin."""
         return {}
 
     async def look_horizon(self) -> int:
@@ -117,9 +123,11 @@ async def test_attempt_that_does_nothing_stays_cheap() -> None:
     sys.setprofile(count)
     try:
         worker.turns.hear()
-        await store.done.wait()
+        done = asyncio.create_task(store.done.wait())
+        await asyncio.wait({done, turns}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         sys.setprofile(None)
+    assert done.done(), turns
     turns.cancel()
     assert worker.slots.busy <= SLOTS
     assert calls / TASKS < CALLS_PER_TASK_MAX
