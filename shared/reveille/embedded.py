@@ -63,7 +63,8 @@ class EmbeddedPostgres:
     `data_dir` keeps the data in that folder, which may be used again; without it everything is
     thrown away at the end. `durable=False` trades safety in a power cut for speed. `trust=True`
     leaves the password out (tests: it saves 10 ms per connection). `settings` are those of
-    postgresql.conf. Raises ConfigurationError or PostgresError.
+    postgresql.conf, `environment` is what the server sees beside ours. Raises ConfigurationError or
+    PostgresError.
     """
 
     def __init__(
@@ -73,9 +74,11 @@ class EmbeddedPostgres:
         durable: bool = False,
         trust: bool = False,
         settings: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
         port: int | None = None,
     ) -> None:
         self._kept = data_dir
+        self._environment = dict(environment or {})
         self._settings = SETTINGS | ({} if durable else NOT_DURABLE) | dict(settings or {})
         self._trust = trust
         self._user = unprivileged_user()
@@ -279,7 +282,7 @@ class EmbeddedPostgres:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=self._home,
-                env=_environment(),
+                env=_environment() | self._environment,
                 text=True,
                 start_new_session=True,  # Ctrl-C reaches this process first, Postgres last
             )

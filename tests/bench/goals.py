@@ -82,6 +82,24 @@ GOALS = (
         for workers in ("idle", "busy")
         for writers in (32, 128)
     ),
+    *(
+        Goal(
+            says=f"enqueue, {writers} writers, flushes of 1 ms: of {what}",
+            value=_ratio(
+                "enqueue-slow-disk",
+                f"reveille, {writers} writers",
+                f"{other}, {writers} writers",
+                "per second",
+            ),
+            limit=limit,
+            suffix=" ×",
+        )
+        for other, what, limit in (
+            ("bare", "bare INSERT without trigger", 0.85),
+            ("notify-per-insert", "a trigger with a NOTIFY per INSERT", 8),
+        )
+        for writers in (32, 128)
+    ),
     Goal(
         says="enqueue, 32 writers: of the best other queue",
         value=_over_best("enqueue-peers", "reveille", "per second", OURS),

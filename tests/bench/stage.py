@@ -7,13 +7,14 @@ import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import asyncpg
 from tests.bench.contestants import Contestant
+from tests.bench.slow_disk import FLUSH_MICROSECONDS, FLUSH_VARIABLE, slow_disk
 
 from reveille.embedded import EmbeddedPostgres
 from reveille.testing import with_database
@@ -56,12 +57,16 @@ class Worker:
 class Stage:
     """`async with Stage(...)`: the server runs, databases come when they are first asked for."""
 
-    def __init__(self, *, short: bool, scratch: Path) -> None:
+    def __init__(
+        self, *, short: bool, scratch: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.short = short
         self.scratch = scratch
-        self.postgres = EmbeddedPostgres(durable=True, trust=True)
+        self.postgres = EmbeddedPostgres(durable=True, trust=True, environment=environment)
         self._ready: dict[str, str] = {}
         self._log = scratch / "children.log"
+        self._beside = AsyncExitStack()
+        self._slow: Stage | None = None
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self.postgres.start)
@@ -73,7 +78,24 @@ class Stage:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        await self._beside.aclose()
         await asyncio.to_thread(self.postgres.close)
+
+    async def on_slow_disk(self) -> "Stage":
+        """Another server, on a disk that takes a millisecond longer for each flush of the WAL."""
+        if self._slow is None:
+            library = self._beside.enter_context(slow_disk())
+            self._slow = await self._beside.enter_async_context(
+                Stage(
+                    short=self.short,
+                    scratch=self.scratch,
+                    environment={
+                        "LD_PRELOAD": str(library),
+                        FLUSH_VARIABLE: str(FLUSH_MICROSECONDS),
+                    },
+                )
+            )
+        return self._slow
 
     async def dsn(self, contestant: Contestant) -> str:
         """The contestant's database, installed."""

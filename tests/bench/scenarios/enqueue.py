@@ -13,8 +13,12 @@ WRITERS_BUSY = (32, 128)
 SECONDS = 2.0
 
 
-def _case(contestant: Contestant, writers: int, workers: str, name: str) -> Case:
+def _case(
+    contestant: Contestant, writers: int, workers: str, name: str, *, slow_disk: bool = False
+) -> Case:
     async def measure(stage: Stage) -> Measures:
+        if slow_disk:
+            stage = await stage.on_slow_disk()
         await stage.empty(contestant)
         async with AsyncExitStack() as stack:
             if workers:
@@ -53,6 +57,14 @@ def _ours(workers: str) -> Scenario:
     )
 
 
+def _slow(short: bool) -> Sequence[Case]:
+    return [
+        _case(contestant, writers, "idle", f"{contestant.name}, {writers} writers", slow_disk=True)
+        for writers in ((32,) if short else WRITERS_BUSY)
+        for contestant in (BARE, NOTIFY, REVEILLE)
+    ]
+
+
 def _peers(short: bool) -> Sequence[Case]:
     others = OTHERS_SHORT if short else OTHERS
     return [_case(c, 32, "idle", c.name) for c in (BARE, REVEILLE, *others)]
@@ -61,6 +73,15 @@ def _peers(short: bool) -> Sequence[Case]:
 SCENARIOS = (
     _ours("idle"),
     _ours("busy"),
+    Scenario(
+        name="enqueue-slow-disk",
+        title="Enqueue on a disk that flushes in a millisecond, as cloud volumes do",
+        unit="transactions/s",
+        better="more",
+        cases=_slow,
+        rounds=2,
+        note="As `enqueue-idle`, on a server whose WAL flushes take a millisecond longer.",
+    ),
     Scenario(
         name="enqueue-peers",
         title="Enqueue, 32 writers: each queue with the statement that its own client sends",
