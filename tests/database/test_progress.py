@@ -26,7 +26,7 @@ async def test_report_writes_the_latest_and_every_step(queue: Any) -> None:
     )
 
     task = await queue.row(task_id)
-    assert ours == {task_id}
+    assert ours == {claim.lease_token}
     assert (task["progress_percentage"], task["current_step"], task["progress_message"]) == (
         20,
         "analyse",

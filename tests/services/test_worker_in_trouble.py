@@ -306,8 +306,8 @@ async def test_drain_waits_for_the_claim_that_is_under_way(database: Database) -
     def slow_down() -> None:
         turn = worker.store.turn
 
-        async def slow_turn(*arguments: Any) -> Turn:
-            taken = await turn(*arguments)
+        async def slow_turn(*arguments: Any, **named: Any) -> Turn:
+            taken = await turn(*arguments, **named)
             if taken.claims:
                 claimed.set()
                 await go_on.wait()

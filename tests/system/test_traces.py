@@ -66,7 +66,7 @@ async def test_pipeline_is_linked_traces_and_idleness_is_silent(
         told = {"otlp_endpoint": sink.url, "http_port": 0}
         processes.start("heartbeat_monitor", **told, tick_seconds=0.05)
         processes.start("queue_gateway", **told)
-        processes.start("autoscaler", **told)
+        processes.start("autoscaler", **told, provider="static")  # no container joins in
         await processes.worker("visual_worker", "v1", **told)
         worker = await processes.worker("text_worker", "t1", **told, slots=4)
         document_id = await add_document(database, deck)
