@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 CHILDREN = Path(__file__).parent / "children"
@@ -87,14 +88,19 @@ def _why_not(name: str) -> str:
     return f"{name} is not installed: python -m tests.bench.peers"
 
 
+@cache
 def _newer_python() -> Path | None:
     if sys.version_info >= (3, 12):
         return Path(sys.executable)
-    on_path = (Path(p) for n in PYTHONS_FOR_OBAN if (p := shutil.which(n)))
+    on_path = [Path(p) for n in PYTHONS_FOR_OBAN if (p := shutil.which(n))]
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    return next(
-        on_path, next(iter(sorted(pyenv.glob("3.1[2-9].*/bin/python"), reverse=True)), None)
-    )
+    candidates = [*on_path, *sorted(pyenv.glob("3.1[2-9].*/bin/python"), reverse=True)]
+    return next((python for python in candidates if _runs(python)), None)
+
+
+def _runs(python: Path) -> bool:
+    """pyenv's shims are on the path and run nothing where no version is chosen."""
+    return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
 
 
 def _make_environment(python: Path, home: Path) -> None:
