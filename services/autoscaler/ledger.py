@@ -11,18 +11,21 @@ from autoscaler.container import Container, container_of
 from autoscaler.offers import Failures, PricedOffer, PriceKey
 from autoscaler.provider import Price, Trouble
 from autoscaler.sql import statement
-from autoscaler.state import Decision
+from autoscaler.state import CRITICAL_PRIORITY, UNLISTED_MAX, Decision
 from reveille.channels import LEADER_NAME
 from reveille.database import Pool
 
 Row = Mapping[str, Any]
 
-# Enough for every policy: no pool has so many replicas that more waiting tasks would matter.
-WAITING_MAX = 500
+WAITING_MAX = 500  # listed one by one, of each task type; those behind them are counted
+CRITICAL_MAX = 100  # fewer than are listed
 # Of the past: tasks from the queue and as many from the archive, and starts of each pool.
 EXPERIENCE_TASKS_MAX, EXPERIENCE_STARTS_MAX = 2000, 30
 WEEKS_MAX, QUARTER_TASKS_MAX = 8, 200
 PARENTS_HELD_MAX, PARENTS_WAITING_MAX = 200, 50
+# What waits is walked over in the index's order, to its bound and no further, whatever the statistics say. A long
+# queue is estimated so dear that each look would be compiled anew: 50 ms for nothing.
+LOOK_PLAN = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off"
 DECISIONS_FORGOTTEN_MAX = 1000  # at a time
 
 
@@ -57,11 +60,17 @@ class Ledger:
             self._pool.acquire() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
+            await connection.execute(LOOK_PLAN)
             pools = await connection.fetch(
-                statement("look_pools"), LEADER_NAME, self.epoch, WAITING_MAX
+                statement("look_pools"), LEADER_NAME, self.epoch, WAITING_MAX, UNLISTED_MAX
             )
             containers = await connection.fetch(statement("look_containers"))
         return list(pools), [container_of(row) for row in containers]
+
+    async def look_critical(self) -> list[int]:
+        """Ids of waiting critical tasks, the first of each task type."""
+        rows = await self._pool.fetch(statement("look_critical"), CRITICAL_PRIORITY, CRITICAL_MAX)
+        return [row["task_id"] for row in rows]
 
     async def look_spending(self) -> dict[str, Spending]:
         """Per pool."""

@@ -9,7 +9,7 @@ from autoscaler.ledger import Row, Spending
 from autoscaler.offers import Choice
 from autoscaler.policies import POLICIES
 from autoscaler.scaling_file import PoolScaling
-from autoscaler.state import Decision, PoolState, Waiting
+from autoscaler.state import Decision, PoolState, Unlisted, Waiting
 from reveille.errors import ConfigurationError
 
 
@@ -37,6 +37,7 @@ def seen(row: Row, containers: Sequence[Container]) -> PoolState:
     return PoolState(
         pool=row["name"],
         waiting=() if row["paused"] else tuple(Waiting(**task) for task in row["waiting"]),
+        unlisted=() if row["paused"] else tuple(Unlisted(**part) for part in row["unlisted"]),
         processing=row["processing"],
         replicas=tuple(c.replica() for c in containers),
         other_servers=row["other_servers"],
@@ -78,7 +79,8 @@ def inputs_of(state: PoolState, decision: Decision, scaling: PoolScaling) -> Map
     oldest = state.oldest
     return {
         "depth": state.depth,
-        "waiting": len(state.waiting),
+        "waiting": state.backlog,
+        "unlisted": {part.task_type: part.tasks for part in state.unlisted},
         "processing": state.processing,
         "critical": len(state.critical),
         "oldest_seconds": None if oldest is None else round(oldest.age_seconds, 3),

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -24,6 +24,7 @@ from autoscaler.provider import Provider
 from autoscaler.providers import open_provider
 from autoscaler.spending import SpendingGauges
 from autoscaler.starts import show_pools
+from autoscaler.state import CRITICAL_PRIORITY
 from reveille.channels import Channel
 from reveille.database import DATABASE_ERRORS
 from reveille.errors import ConfigurationError
@@ -35,11 +36,14 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+Looked = TypeVar("Looked")
+
 DATABASE_PAUSE_SECONDS = 0.5
 # News may come thousands of times a second; it hurries a round, but no more than this often.
 ROUND_SECONDS_MIN = 0.2
-# Beside an old snapshot, whose dead rows a round walks over, it takes no more than a quarter of the time.
-REST_FACTOR, REST_SECONDS_MAX = 3.0, 15.0
+# Beside an old snapshot, whose dead rows every look walks over, looks take no more than a tenth of the time; for a
+# critical task half of it.
+REST_FACTOR, REST_SECONDS_MAX = 9.0, 60.0
 # A start takes three looks in one round: intend, create, and see it under way.
 PASSES_MAX = 4
 END_SECONDS_MAX = 5.0
@@ -58,6 +62,8 @@ class Autoscaler(Service):
         self.keda: KedaServer | None = None
         self._news = asyncio.Event()
         self._heard_at = float("-inf")  # monotonic
+        self._looked_seconds = 0.0  # in this round
+        self._critical: set[int] = set()  # critical tasks that the last look saw
 
     async def setup(self) -> None:
         """Providers, listeners, gauges."""
@@ -110,7 +116,7 @@ class Autoscaler(Service):
         """Rounds until stopped; a database that is away is waited for."""
         while not self.stopping.is_set():
             self._news.clear()
-            begun = time.monotonic()
+            begun, self._looked_seconds = time.monotonic(), 0.0
             try:
                 pause = await self.round()
                 if self.keda is not None:
@@ -118,10 +124,11 @@ class Autoscaler(Service):
             except DATABASE_ERRORS as error:
                 log.warning("round_failed", error=str(error) or type(error).__name__)
                 pause = DATABASE_PAUSE_SECONDS
-            took = time.monotonic() - begun
+            ended, soonest = time.monotonic(), begun + ROUND_SECONDS_MIN
             await self._rest(pause)
-            rest = min(took * REST_FACTOR, REST_SECONDS_MAX)
-            await self._hold_back(begun + max(ROUND_SECONDS_MIN, took + rest))
+            await self._hold_back(max(soonest, ended + self._looked_seconds), hurry=False)
+            rest = min(self._looked_seconds * REST_FACTOR, REST_SECONDS_MAX)
+            await self._hold_back(ended + rest, hurry=True)
         await self._end()
 
     async def round(self) -> float:
@@ -131,7 +138,8 @@ class Autoscaler(Service):
         await asyncio.gather(self.fleet.list_providers(), self.catalogue.refresh())
         await self.decisions.forget()
         for _ in range(PASSES_MAX):
-            pools, containers = await self.ledger.look()
+            pools, containers = await self._timed(self.ledger.look())
+            self._critical = _critical_in(pools)
             if not all(row["leading"] for row in pools):
                 self.leader.step_down()
                 return 0.0
@@ -150,9 +158,8 @@ class Autoscaler(Service):
         failures = await self.ledger.look_failures()
         moved, pauses = False, [self._pause(pools, containers)]
         owned = {row["name"]: [c for c in containers if c.pool == row["name"]] for row in pools}
-        known = await self.outlook.look(
-            [seen(row, owned[row["name"]]) for row in pools], self.scaling, pools[0]["now"]
-        )
+        states = [seen(row, owned[row["name"]]) for row in pools]
+        known = await self._timed(self.outlook.look(states, self.scaling, pools[0]["now"]))
         for row in pools:
             name = row["name"]
             changed, again_seconds = await self.decisions.make(
@@ -162,6 +169,13 @@ class Autoscaler(Service):
                 moved, spending = True, await self._look_spending()
             pauses.append(again_seconds)
         return moved, min(pauses)
+
+    async def _timed(self, look: Awaitable[Looked]) -> Looked:
+        begun = time.monotonic()
+        try:
+            return await look
+        finally:
+            self._looked_seconds += time.monotonic() - begun
 
     async def _look_spending(self) -> Spending:
         """All pools' together."""
@@ -202,11 +216,29 @@ class Autoscaler(Service):
         for wait in waits:
             wait.cancel()
 
-    async def _hold_back(self, until: float) -> None:
-        """Space rounds out; the end is not held back."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, until - time.monotonic())):
-                await self.stopping.wait()
+    async def _hold_back(self, until: float, *, hurry: bool) -> None:
+        """Space rounds out; the end is not held back, nor (`hurry`) is news of a critical task."""
+        while (left := until - time.monotonic()) > 0 and not self.stopping.is_set():
+            if not hurry:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.stopping.wait(), left)
+                continue
+            await self._rest(left)
+            if self._news.is_set():
+                self._news.clear()
+                begun = time.monotonic()
+                if await self._is_critical_news():
+                    return
+                took = time.monotonic() - begun
+                again = begun + max(ROUND_SECONDS_MIN, took * (1 + REST_FACTOR))
+                await self._hold_back(min(again, until), hurry=False)
+
+    async def _is_critical_news(self) -> bool:
+        """Whether a critical task waits that the last look did not see. A payload does not say it."""
+        try:
+            return not self._critical.issuperset(await self.ledger.look_critical())
+        except DATABASE_ERRORS:
+            return False
 
     # End
 
@@ -226,3 +258,12 @@ class Autoscaler(Service):
             await self.keda.close()
         for provider in self.providers.values():
             await provider.close()
+
+
+def _critical_in(pools: Sequence[Row]) -> set[int]:
+    return {
+        task["task_id"]
+        for row in pools
+        for task in row["waiting"]
+        if task["priority"] >= CRITICAL_PRIORITY
+    }

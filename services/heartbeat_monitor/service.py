@@ -11,7 +11,7 @@ from heartbeat_monitor.archive import Archive
 from heartbeat_monitor.config import MonitorSettings
 from heartbeat_monitor.gauges import Gauges, refresh_on_scrape
 from heartbeat_monitor.ledger import Ledger, Row
-from heartbeat_monitor.verdict import Verdict, judge
+from heartbeat_monitor.verdict import Verdict, judge, rest_seconds
 from reveille.backfill import ended_attempt_of, write_ended_attempt
 from reveille.channels import Channel
 from reveille.database import DATABASE_ERRORS
@@ -27,8 +27,6 @@ log = structlog.get_logger(__name__)
 DATABASE_PAUSE_SECONDS = 0.5
 # News may come thousands of times a second; it hurries a round, but no more than this often.
 ROUND_SECONDS_MIN = 0.05
-# Beside an old snapshot, whose dead rows a round walks over, it takes no more than a quarter of the time.
-REST_FACTOR, REST_SECONDS_MAX = 3.0, 2.0
 
 
 class HeartbeatMonitor(Service):
@@ -40,6 +38,7 @@ class HeartbeatMonitor(Service):
         super().__init__(settings, telemetry)
         self.monitor_settings = settings
         self.rounds = 0
+        self._watchful = False  # see Verdict
         self._news = asyncio.Event()
         self._listened = False
         self._alert_until = 0.0  # monotonic, as all times below
@@ -86,7 +85,7 @@ class HeartbeatMonitor(Service):
                 pause = DATABASE_PAUSE_SECONDS
             took = time.monotonic() - begun
             await self._rest(pause)
-            rest = min(took * REST_FACTOR, REST_SECONDS_MAX)
+            rest = rest_seconds(took, self.monitor_settings.limits, watchful=self._watchful)
             await self._hold_back(begun + max(ROUND_SECONDS_MIN, took + rest))
 
     async def round(self) -> float:
@@ -99,6 +98,7 @@ class HeartbeatMonitor(Service):
             reachable_seconds=now - self._reachable_since,
             alert=now < self._alert_until,
         )
+        self._watchful = verdict.watchful
         moved = await self._apply(verdict)
         if facts.untraced or verdict.recover:
             await self._trace_attempts()

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from heartbeat_monitor.facts import Container, Facts, Server
 
 PAUSE_SECONDS_MIN = 0.01  # a timer that rounding calls due a moment early
+# Rounds take no more than a tenth of the time, if a crash is told within this by so seldom a look.
+REST_FACTOR, CRASH_SECONDS_MAX = 9.0, 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,7 @@ class Verdict:
     retries_due: bool = False
     clean: bool = False
     stuck: tuple[tuple[int, str], ...] = ()
+    watchful: bool = False  # a worker's connection is gone: its grace ends soon
     pause_seconds: float
 
 
@@ -80,13 +83,31 @@ def judge(
         recover=fit_to_judge and (facts.processing > 0 or losing),
         retries_due=facts.retry_in_seconds is not None and facts.retry_in_seconds <= 0,
         clean=facts.cleaning_in_seconds is not None and facts.cleaning_in_seconds <= 0,
+        watchful=any(_is_missing(server) for server in facts.servers),
         stuck=tuple(_stuck(facts.containers, limits)),
         pause_seconds=_pause(facts, limits, fit_to_judge=fit_to_judge, alert=alert or losing),
     )
 
 
+def rest_seconds(took: float, limits: Limits, *, watchful: bool) -> float:
+    """How long to rest after a round that took so long, whatever is heard.
+
+    Beside an old snapshot a round walks over dead rows. From a crash to its recovery pass, at worst, the rest
+    of a round, a rest, the round that sees the connection gone, the grace, and (`watchful`) a rest as long
+    as a round and the round that gives up the worker.
+    """
+    if watchful:
+        return took
+    spare = CRASH_SECONDS_MAX - limits.presence_grace_seconds - 4 * took
+    return min(took * REST_FACTOR, max(took, spare))
+
+
+def _is_missing(server: Server) -> bool:
+    return server.has_presence and not server.present
+
+
 def _just_gone(server: Server) -> bool:
-    return server.has_presence and not server.present and server.missing_seconds is None
+    return _is_missing(server) and server.missing_seconds is None
 
 
 def _loss(server: Server, reason: str) -> Loss:
@@ -118,7 +139,7 @@ def _pause(facts: Facts, limits: Limits, *, fit_to_judge: bool, alert: bool) -> 
     tries again.
     """
     worker_listens = any(server.has_presence for server in facts.servers)
-    missing = any(s.has_presence and not s.present for s in facts.servers)
+    missing = any(_is_missing(server) for server in facts.servers)
     # A claim tells nobody: while a worker may be about to claim, keep looking.
     busy = facts.processing > 0 or (facts.queued and worker_listens)
     eager = busy or missing or alert or not fit_to_judge

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from autoscaler.ledger import LOOK_PLAN
+from autoscaler.sql import statement as autoscaler_statement
 from reveille.database import PLAN_ONCE
 from reveille.sql import statement, together
 
@@ -91,6 +93,30 @@ async def test_statements_of_the_workers_never_scan_the_queue(full: Any, mode: s
     assert ("Index Scan", "processing_queue_claimable") in seen["turn"]
     assert any(index == "processing_queue_claimable" for _, index in seen["heartbeat"])
     assert any(index == "processing_queue_due" for _, index in seen["heartbeat"])
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+async def test_what_the_autoscaler_asks_all_the_time_is_read_in_the_order_of_the_line(
+    full: Any, mode: str
+) -> None:
+    """So that listing and counting end at their bounds, however many wait and with what statistics."""
+    asked = {"look_pools": ("autoscaler", 1, 500, 50_000), "look_critical": (3, 100)}
+    async with full.database.connect() as connection, connection.transaction():
+        await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
+        await connection.execute(LOOK_PLAN)
+        for name, arguments in asked.items():
+            sql = autoscaler_statement(name)
+            ((plan,),) = [await connection.fetchval(f"EXPLAIN (FORMAT JSON) {sql}", *arguments)]
+            line = [
+                node["Node Type"]
+                for node in nodes(plan["Plan"])
+                if node.get("Index Name") == "processing_queue_claimable"
+            ]
+            assert line, name
+            assert set(line) <= {"Index Scan", "Index Only Scan"}, name
+            limited = [n for n in nodes(plan["Plan"]) if n["Node Type"] == "Limit"]
+            sorted_first = [m for n in limited for m in nodes(n) if m["Node Type"] == "Sort"]
+            assert not sorted_first, name
 
 
 async def test_claim_touches_few_pages_at_size(full: Any) -> None:

@@ -260,7 +260,7 @@ async def test_autoscaler_leads_and_moves_containers_under_its_role(database: Da
             return await scaler.fetch(autoscaler_statement(name), *arguments)
 
         await run("lead", "autoscaler", "me")
-        await run("look_pools", "autoscaler", 1, 5)
+        await run("look_pools", "autoscaler", 1, 5, 5)
         offer = ("H100", "north", True, 1.5)
         (made,) = await run(
             *("intend_container", "autoscaler", 1, "c-text-0", "text", 0, "process", "why", None),

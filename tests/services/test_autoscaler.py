@@ -5,6 +5,7 @@ the running service with real processes.
 import asyncio
 import sys
 import textwrap
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from autoscaler.config import AutoscalerSettings
+from autoscaler.observe import seen
 from autoscaler.offers import PricedOffer
 from autoscaler.provider import ContainerSpec, ProviderContainer, ProviderError
 from autoscaler.providers import launch
@@ -192,6 +194,42 @@ async def world_of(
 async def world(database: Database) -> AsyncIterator[World]:
     async with world_of(database) as world:
         yield world
+
+
+async def test_policies_are_told_of_tasks_behind_the_listed_ones(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How many there are of each type and how young the last is; a paused type has none."""
+    monkeypatch.setattr("autoscaler.ledger.WAITING_MAX", 2)
+    monkeypatch.setattr("autoscaler.ledger.UNLISTED_MAX", 3)
+    for task_type, tasks in (
+        ("visual_analysis", 4),
+        ("slide_feedback", 2),
+        ("template_analysis", 9),
+    ):
+        for _ in range(tasks):
+            await world.add_task(task_type)
+    await world.age_tasks(100)
+    await world.add_task("visual_analysis")
+    await world.settle()
+
+    rows = {row["name"]: row for row in (await world.scaler.ledger.look())[0]}
+    told = {name: seen(row, ()) for name, row in rows.items()}
+    behind = {
+        part.task_type: (part.tasks, round(part.age_seconds / 100))
+        for state in told.values()
+        for part in state.unlisted
+    }
+    assert behind == {"visual_analysis": (3, 0), "template_analysis": (3, 1)}
+    listed = [
+        task.task_id for task in told["visual"].waiting if task.task_type == "visual_analysis"
+    ]
+    assert listed == sorted(listed)
+    assert len(listed) == 2
+    decision = await world.last_decision("visual")
+    assert decision["inputs"]["unlisted"]["visual_analysis"] == 3
+    await world.database.execute("UPDATE task_types SET paused = true")
+    assert all(not row["unlisted"] for row in (await world.scaler.ledger.look())[0])
 
 
 # From zero and back --------------------------------------------------------------------------
@@ -672,6 +710,33 @@ async def test_running_service_starts_a_container_the_moment_a_critical_task_lan
     async with asyncio.timeout(10), running(world):
         await world.scaler.notifier.ready.wait()
         await world.add_task("visual_analysis", priority=3)
+        assert (await world.provider.created.get()).name == "reveille-visual-0"
+
+
+async def test_slow_looks_take_a_tenth_of_the_time_unless_a_critical_task_comes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside an old snapshot a look walks over dead rows, at the cost of everybody's work."""
+    looks: asyncio.Queue[tuple[float, float]] = asyncio.Queue()
+    look = world.scaler.ledger.look
+
+    async def slow_look() -> Any:
+        begun = time.monotonic()
+        await asyncio.sleep(0.3)
+        answer = await look()
+        looks.put_nowait((begun, time.monotonic()))
+        return answer
+
+    await world.settle()
+    monkeypatch.setattr(world.scaler.ledger, "look", slow_look)
+    async with asyncio.timeout(30), running(world):
+        first = await looks.get()
+        await world.add_task("visual_analysis")
+        second = await looks.get()
+        assert second[0] - first[1] >= 9 * 0.3
+        await world.add_task("visual_analysis", priority=3)
+        third = await looks.get()
+        assert 0.3 <= third[0] - second[1] < 9 * 0.3
         assert (await world.provider.created.get()).name == "reveille-visual-0"
 
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from autoscaler.decide import decide
 from autoscaler.policies import POLICIES
+from autoscaler.policies.schedule import last_behind, last_of
 from autoscaler.scaling_file import Budget, PoolScaling
-from autoscaler.state import PoolState, Replica, Upcoming, Waiting
+from autoscaler.state import PoolState, Replica, Unlisted, Upcoming, Waiting
 
 NOW = 10_000.0
 SCALING = PoolScaling(policy="marginal")  # goal 300 s, cold start 120 s, tasks of 60 s, at most 3
@@ -64,6 +65,61 @@ def test_long_tasks_as_measured_bring_more_replicas() -> None:
     """The forecast goes by what was measured, not by what was configured."""
     state = pool(waiting=waiting(3), service_seconds={"t": 400.0})
     assert decide(state, NOW, SCALING).wanted == 3
+
+
+LARGE = SCALING.model_copy(update={"max_replicas": 1000})
+
+
+def deep(tasks: int, *, up: int = 0, **known: Any) -> PoolState:
+    """A pool with 500 tasks of 8 s in the list and so many behind them; `up` are busy."""
+    return pool(
+        waiting=waiting(500),
+        unlisted=(Unlisted(task_type="t", tasks=tasks, age_seconds=0.0),) if tasks else (),
+        processing=up,
+        replicas=tuple(replica(f"r-{n}", "busy") for n in range(up)),
+        service_seconds={"t": 8.0},
+        cold_start_seconds=120.0,
+        **known,
+    )
+
+
+def test_tasks_behind_the_listed_ones_bring_replicas() -> None:
+    """20,000 tasks of 8 s in the 180 s between a cold start and the goal are the work of 889."""
+    decision = decide(deep(19_500), NOW, LARGE)
+    assert 840 <= decision.wanted <= 889
+    assert "the last of 20000 would wait" in decision.reason
+    assert decide(deep(0), NOW, LARGE).wanted < 100
+
+
+def test_backlog_that_those_who_are_up_meet_the_goal_with_starts_no_more() -> None:
+    """600 slots do 20,000 tasks of 8 s within 267 s; 500 would need 320 s."""
+    assert decide(deep(19_500, up=600), NOW, LARGE).wanted == 600
+    assert decide(deep(19_500, up=500), NOW, LARGE).wanted > 500
+
+
+def test_unlisted_tasks_never_pass_the_maximum() -> None:
+    """A million of them either."""
+    assert decide(deep(1_000_000), NOW, LARGE).wanted == 1000
+
+
+def test_replica_that_would_hardly_work_is_not_started_for_a_long_backlog() -> None:
+    """With a cold start of 600 s a thousand replicas would start the last at 600 s and no sooner."""
+    state = replace(deep(2_000, up=20), cold_start_seconds=600.0)
+    wanted = decide(state, NOW, LARGE).wanted
+    assert 20 < wanted < 40
+
+
+slots = st.lists(st.floats(0, 1000), min_size=1, max_size=20)
+listed = st.lists(st.tuples(st.just(0.0), st.just(0.0), st.floats(0.1, 100)), max_size=10)
+
+
+@given(slots, listed, st.integers(1, 300), st.floats(0.1, 100))
+def test_tasks_that_are_counted_start_as_if_each_were_scheduled(
+    free_in: list[float], work: list[tuple[float, float, float]], tasks: int, seconds: float
+) -> None:
+    """The short way to the start of the last is no estimate."""
+    _, start = last_of(free_in, [*work, *[(0.0, 0.0, seconds)] * tasks])
+    assert last_behind(free_in, work, tasks, seconds) == pytest.approx(start, abs=1e-6)
 
 
 def test_idle_replica_is_kept_for_as_long_as_a_cold_start() -> None:
@@ -185,6 +241,15 @@ states = st.builds(
     PoolState,
     pool=st.just("visual"),
     waiting=tasks,
+    unlisted=st.just(())
+    | st.tuples(
+        st.builds(
+            Unlisted,
+            task_type=st.sampled_from(["t", "u"]),
+            tasks=st.integers(1, 10**5),
+            age_seconds=seconds,
+        )
+    ),
     processing=st.integers(0, 6),
     replicas=replicas,
     service_seconds=st.one_of(st.just({}), st.builds(lambda s: {"t": s}, st.floats(0.1, 1e4))),

@@ -48,6 +48,18 @@ def test_threshold_guards_its_lone_task_and_the_letter_does_not() -> None:
     assert alone([Task(0.0, 50.0)], letter, 100.0, horizon=5000.0).started_at == [None]
 
 
+def test_stream_that_needs_many_replicas_gets_them_from_zero_and_keeps_them() -> None:
+    """20 tasks of 8 s a second are the work of 160; more wait than a policy is listed."""
+    config = MARGINAL.model_copy(update={"max_replicas": 200, "cold_start": 120.0})
+    tasks = [Task(n / 20, 8.0) for n in range(20 * 2400)]
+    run = alone(tasks, config, 120.0, horizon=2400.0)
+    late = [moment for moment in run.moments if 1200 < moment.at < 2400]
+    assert all(155 <= moment.ready <= 200 for moment in late)
+    waits = [at - task.arrival_s for at, task in zip(run.started_at, tasks, strict=True) if at]
+    assert len(waits) == len(tasks)
+    assert max(waits) <= 1.5 * config.wait_goal
+
+
 def test_same_seed_gives_the_same_month() -> None:
     """A result can be repeated."""
     assert pitch_decks(20, 28, seed=3) == pitch_decks(20, 28, seed=3)

@@ -3,7 +3,7 @@
 import pytest
 
 from heartbeat_monitor.facts import Container, Facts, Server
-from heartbeat_monitor.verdict import Limits, judge
+from heartbeat_monitor.verdict import CRASH_SECONDS_MAX, Limits, judge, rest_seconds
 
 LIMITS = Limits(container_seconds_max={"creating": 180.0, "booting": 600.0, "draining": 3900.0})
 
@@ -49,6 +49,25 @@ def test_grace_is_slept_for_to_the_moment() -> None:
     gone = server(has_presence=True, present=False, missing_seconds=2.9)
     pause = judge(Facts(servers=(gone,), processing=1), LIMITS).pause_seconds
     assert pause == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("took", [0.001, 0.05, 0.15, 0.2, 0.3, 0.4])
+def test_slow_rounds_rest_as_long_as_a_crash_is_still_told_in_time(took: float) -> None:
+    """Nine tenths of the time, as long as the five seconds allow it; never less than half."""
+    rest = rest_seconds(took, LIMITS, watchful=False)
+    assert took <= rest <= 9 * took
+    assert rest == pytest.approx(9 * took) or took > 0.15
+    assert rest + 4 * took + LIMITS.presence_grace_seconds <= CRASH_SECONDS_MAX + 1e-9
+    assert rest_seconds(took, LIMITS, watchful=True) == took
+    assert rest_seconds(5.0, LIMITS, watchful=False) == 5.0
+
+
+def test_missed_connection_makes_watchful_until_it_is_back() -> None:
+    """Then the end of the grace must not be slept over."""
+    gone = server(has_presence=True, present=False, missing_seconds=1.0)
+    assert judge(Facts(servers=(gone,)), LIMITS).watchful
+    back = server(has_presence=True, present=True, missing_seconds=1.0)
+    assert not judge(Facts(servers=(back,)), LIMITS).watchful
 
 
 def test_worker_whose_connection_is_back_is_forgiven() -> None:

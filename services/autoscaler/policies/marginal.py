@@ -9,19 +9,25 @@ starts for any task that has waited for `lone_task_delay` (here 0 unless given: 
 starts fewer), or so that it is ready when the first task known ahead is. A critical task that finds
 no slot starts one at once.
 
+Of a backlog too long to be listed the rest is work of the mean of its types behind what is listed. It is
+a stream rather than a burst, and among many replicas one more moves the last start by little, though it
+does its full share: there the goal says how many, and one more pays while it would still work for the
+said share of a cold start before the last task starts.
+
 The last idle replica is kept for as long as the gaps seen so far make cheapest (keeping.py), and
 while work known ahead comes sooner than a new one could. Those that were added for a burst go when
 it is over: while few others are busy, the next burst is as far away as the next task.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from heapq import heapify, heapreplace
+from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from autoscaler.learning import IN_SECONDS, service_seconds
 from autoscaler.policies.keeping import keep_seconds
+from autoscaler.policies.schedule import Work, last_behind, last_of
 from autoscaler.policies.slots import OTHERS_PATIENCE_SECONDS, cold_start_of, free_in_of
 from autoscaler.policies.threshold import unserved_critical
 from autoscaler.state import Decision, PoolState, Replica, Waiting
@@ -36,9 +42,6 @@ DENSE_FROM_BUSY = 4
 LEAST_GAIN = 0.5  # what starts the last task sooner by less of a cold start came too late
 
 BY_ID, BY_PRIORITY = attrgetter("task_id"), attrgetter("priority")
-
-# A task to be scheduled: in how many seconds it may start, for how long it has waited, and takes.
-Work = tuple[float, float, float]
 
 
 def decide(state: PoolState, now: float, config: "PoolScaling") -> Decision:
@@ -75,8 +78,8 @@ def _growth(
     """How many more, why, and for which task."""
     oldest = state.oldest
     free = state.own_free_slots + state.other_free_slots
-    if state.revivable and len(state.waiting) > free:
-        return 1, f"{len(state.waiting)} waiting while one drains: taken back", oldest
+    if state.revivable and state.backlog > free:
+        return 1, f"{state.backlog} waiting while one drains: taken back", oldest
     if oldest is None and not state.upcoming:
         return None
     critical = unserved_critical(state)
@@ -109,7 +112,7 @@ def _first_is_due(state: PoolState, config: "PoolScaling", cold_start: float) ->
     if oldest is None:
         return False
     delay = config.lone_task_delay or 0.0
-    if len(state.waiting) <= state.other_free_slots:
+    if state.backlog <= state.other_free_slots:
         delay = max(delay, OTHERS_PATIENCE_SECONDS)  # a free slot elsewhere may have it first
     return oldest.age_seconds >= delay
 
@@ -122,14 +125,16 @@ def _worthwhile(
     count: int,
 ) -> tuple[int, float]:
     """`count` and as many more as help, and the longest wait foreseen before the last was added."""
+    room = config.max_replicas - len(state.present)
+    if state.unlisted:
+        return _worthwhile_behind(state, config, cold_start, free_in, count, room)
     work = _work(state, config, cold_start)
     if not work:
         return count, 0.0
-    room = config.max_replicas - len(state.present)
     missed = 0.0
-    wait, start = _last(free_in, work)
+    wait, start = last_of(free_in, work)
     while count < room and wait > config.wait_goal:
-        wait_then, sooner = _last([*free_in, cold_start], work)
+        wait_then, sooner = last_of([*free_in, cold_start], work)
         if start - sooner <= cold_start * max(LEAST_GAIN, config.wait_goal / wait):
             break
         missed = wait
@@ -137,6 +142,47 @@ def _worthwhile(
         wait, start = wait_then, sooner
         count += 1
     return count, missed
+
+
+def _worthwhile_behind(
+    state: PoolState,
+    config: "PoolScaling",
+    cold_start: float,
+    free_in: Sequence[float],
+    count: int,
+    room: int,
+) -> tuple[int, float]:
+    """The same where more waits than is listed; `free_in` has the `count` that start anyway.
+
+    Each one more makes both the wait and what the next could do less, so that where it stops paying is
+    found by halving.
+    """
+    work = _work(replace(state, upcoming=()), config, cold_start)
+    tasks, seconds, age = _behind(state, config, cold_start)
+
+    def last(more: int) -> float:
+        return last_behind([*free_in, *[cold_start] * more], work, tasks, seconds)
+
+    def stops(more: int) -> bool:
+        wait = age + last(more)
+        if wait <= config.wait_goal:
+            return True
+        share = max(LEAST_GAIN, config.wait_goal / wait)
+        return last(more + 1) - cold_start <= cold_start * share
+
+    most = max(0, room - count)
+    more = bisect_left(range(most), True, key=stops)
+    return count + more, age + last(more - 1) if more else 0.0
+
+
+def _behind(state: PoolState, config: "PoolScaling", cold_start: float) -> tuple[int, float, float]:
+    """Tasks that are not listed and those known ahead, their mean seconds, and the age of the last."""
+    parts = [(part.task_type, part.tasks) for part in state.unlisted]
+    soon = bisect_right(state.upcoming, cold_start, key=IN_SECONDS)
+    parts += [(task.task_type, 1) for task in state.upcoming[:soon]]
+    tasks = sum(count for _, count in parts)
+    total = sum(n * service_seconds(state, name, config.service_time) for name, n in parts)
+    return tasks, total / tasks, min(part.age_seconds for part in state.unlisted)
 
 
 def _work(state: PoolState, config: "PoolScaling", cold_start: float) -> Sequence[Work]:
@@ -151,21 +197,6 @@ def _work(state: PoolState, config: "PoolScaling", cold_start: float) -> Sequenc
     waiting = [(0.0, age, seconds[name]) for _, name, _, age in order]
     ahead = [(at, -at, seconds[name]) for name, at in soon]
     return [*waiting, *ahead]
-
-
-def _last(free_in: Sequence[float], work: Sequence[Work]) -> tuple[float, float]:
-    """For how long the last will have waited when it starts, and in how many seconds that is."""
-    if not free_in:
-        return float("inf"), float("inf")
-    slots = list(free_in)
-    heapify(slots)
-    start = age = 0.0
-    for may_start, waited, seconds in work:
-        age, start = waited, slots[0]
-        if start < may_start:  # noqa: PLR1730 - max() takes half of the time of this loop
-            start = may_start
-        heapreplace(slots, start + seconds)
-    return age + start, start
 
 
 def _spare(

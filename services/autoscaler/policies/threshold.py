@@ -53,7 +53,7 @@ def decide(state: PoolState, now: float, config: "PoolScaling") -> Decision:
 
 
 def _above_since(state: PoolState, now: float, config: "PoolScaling") -> float | None:
-    unserved = len(state.waiting) > state.own_free_slots + state.other_free_slots
+    unserved = state.backlog > state.own_free_slots + state.other_free_slots
     if not unserved or state.depth <= config.scale_up_threshold:
         return None
     remembered = state.memory.get("above_since")
@@ -68,8 +68,8 @@ def _reason_to_grow(
     oldest = state.oldest
     if oldest is None:
         return None
-    if state.revivable and len(state.waiting) > state.own_free_slots + state.other_free_slots:
-        return f"{len(state.waiting)} waiting while one drains: taken back", oldest, False
+    if state.revivable and state.backlog > state.own_free_slots + state.other_free_slots:
+        return f"{state.backlog} waiting while one drains: taken back", oldest, False
     if (critical := unserved_critical(state)) is not None:
         return f"critical task {critical.task_id} waits and no slot is free", critical, False
     if above and above_seconds >= config.scale_up_delay:
@@ -100,7 +100,7 @@ def _spare(state: PoolState, config: "PoolScaling") -> Iterable[Replica]:
     idle = sorted(
         (r for r in state.present if r.phase == "idle"), key=lambda r: (-r.idle_seconds, r.name)
     )
-    quiet = len(state.waiting) <= config.scale_down_threshold
+    quiet = state.backlog <= config.scale_down_threshold
     free_to_go = [
         replica
         for place, replica in enumerate(idle)

@@ -5,7 +5,7 @@ a load of millions), and when a decision asked to be made again; what is known o
 the run itself.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -19,9 +19,17 @@ from autoscaler.scaling_file import PoolScaling
 from autoscaler.simulate.almanac import FRESH_SECONDS, Almanac
 from autoscaler.simulate.load import Load, Task
 from autoscaler.simulate.weather import Dice, Weather
-from autoscaler.state import Decision, PoolState, Replica, Upcoming, Waiting
+from autoscaler.state import (
+    UNLISTED_MAX,
+    Decision,
+    PoolState,
+    Replica,
+    Unlisted,
+    Upcoming,
+    Waiting,
+)
 
-WAITING_MAX = 200  # as many waiting tasks as matter to a policy
+WAITING_MAX = 200  # listed to a policy, of each priority; those behind them are counted
 GAPS_MAX = 300
 MONDAY_SECONDS = 4 * 86_400.0  # the load begins on a Monday at midnight UTC; 1970 did not
 LOOK_SECONDS = 1.0
@@ -169,6 +177,7 @@ class _Pool:
         self._origin: list[int | None] = []  # of each task, its number in the load
         self._queues: tuple[deque[int], ...] = (deque(), deque(), deque())  # critical first
         self._waiting = 0
+        self._waiting_of: Counter[str] = Counter()  # by task type
         self._live: dict[int, Simulated] = {}
         self._idle: list[Simulated] = []  # the most recently busy last
         self._busy = 0
@@ -204,7 +213,7 @@ class _Pool:
             self._busy -= 1
             self.run.started_at[task] = None
             self._queues[3 - self.run.tasks[task].priority].appendleft(task)
-            self._waiting += 1
+            self._waits(task, 1)
             self._fail(replica)
 
     def arrive(self, task: Task, origin: int | None) -> None:
@@ -224,8 +233,12 @@ class _Pool:
             self._begin(self._idle.pop(), number)
         else:
             self._queues[3 - task.priority].append(number)
-            self._waiting += 1
+            self._waits(number, 1)
         self._news()
+
+    def _waits(self, number: int, change: int) -> None:
+        self._waiting += change
+        self._waiting_of[self.run.tasks[number].task_type] += change
 
     def _news(self) -> None:
         due = max(self._world.now, self._looked_at + self._world.look_seconds)
@@ -260,8 +273,9 @@ class _Pool:
         replica.idle_at = self._world.now
         for queue in self._queues:
             if queue:
-                self._waiting -= 1
-                self._begin(replica, queue.popleft())
+                number = queue.popleft()
+                self._waits(number, -1)
+                self._begin(replica, number)
                 return
         self._idle.append(replica)
         if not self._busy:
@@ -343,9 +357,11 @@ class _Pool:
     def _observe(self, now: float) -> PoolState:
         if self._gaps_seen is None:
             self._gaps_seen = tuple(self._gaps)
+        listed = tuple(self._shown(now))
         return PoolState(
             pool=self._name,
-            waiting=tuple(self._shown(now)),
+            waiting=listed,
+            unlisted=self._unlisted(listed, now),
             processing=self._busy,
             replicas=tuple([_as_replica(r, now) for r in self._live.values()]),
             service_seconds=self._service,
@@ -366,6 +382,17 @@ class _Pool:
             for number in islice(queue, WAITING_MAX):
                 task = tasks[number]
                 yield Waiting(number, task.task_type, task.priority, now - arrived_at[number])
+
+    def _unlisted(self, listed: Sequence[Waiting], now: float) -> tuple[Unlisted, ...]:
+        """How many wait behind the listed ones; their age is that of the last in line."""
+        if len(listed) == self._waiting:
+            return ()
+        behind = self._waiting_of - Counter(task.task_type for task in listed)
+        last = next(queue[-1] for queue in reversed(self._queues) if len(queue) > WAITING_MAX)
+        age = now - self.run.arrived_at[last]
+        return tuple(
+            Unlisted(name, min(n, UNLISTED_MAX), age) for name, n in sorted(behind.items())
+        )
 
     def _upcoming(self, now: float) -> Iterator[Upcoming]:
         """What all pools, this one among them, will set free for this one."""

@@ -1,10 +1,14 @@
 -- Everything a round judges, as ages in seconds. $1: how long the row of a server long gone is kept.
+-- What is held is walked over once: beside an old snapshot that is all that ever was.
 -- Times in rows that others write may be infinite, and infinity cannot be subtracted: one such row would end every round.
 WITH clock AS MATERIALIZED (SELECT reveille_now() AS now),
 held AS MATERIALIZED (
     SELECT l.objid::bigint AS presence_key FROM pg_locks l
     WHERE l.locktype = 'advisory' AND l.classid = 5395021 AND l.objsubid = 2 AND l.granted
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+),
+working AS MATERIALIZED (
+    SELECT count(*)::integer AS tasks, min(lock_expires_at) AS first_lock FROM processing_queue WHERE status = 'processing'
 )
 SELECT
     coalesce((SELECT jsonb_agg(jsonb_build_object(
@@ -18,13 +22,14 @@ SELECT
             'state_seconds', extract(epoch FROM clock.now - c.state_changed_at)) ORDER BY c.id)
         FROM containers c WHERE c.state IN ('intended', 'creating', 'booting', 'draining')), '[]') AS containers,
     EXISTS (SELECT 1 FROM processing_queue WHERE status = 'queued') AS queued,
-    (SELECT count(*)::integer FROM processing_queue WHERE status = 'processing') AS processing,
+    working.tasks AS processing,
     EXISTS (SELECT 1 FROM task_dependencies WHERE satisfied_at IS NULL) AS waiting,
     EXISTS (SELECT 1 FROM untraced_attempts) AS untraced,
     (SELECT extract(epoch FROM greatest(least(next_retry_at, clock.now + interval '1 year'), clock.now) - clock.now)::double precision FROM processing_queue
      WHERE status = 'retry' ORDER BY next_retry_at LIMIT 1) AS retry_in_seconds,
-    (SELECT extract(epoch FROM greatest(least(min(lock_expires_at), clock.now + interval '1 year'), clock.now) - clock.now)::double precision FROM processing_queue
-     WHERE status = 'processing') AS lock_in_seconds,
+    CASE WHEN working.first_lock IS NOT NULL THEN
+        extract(epoch FROM greatest(least(working.first_lock, clock.now + interval '1 year'), clock.now) - clock.now)::double precision
+    END AS lock_in_seconds,
     (SELECT extract(epoch FROM min(updated_at) + make_interval(secs => $1::double precision) - clock.now)::double precision
      FROM processing_servers WHERE status IN ('inactive', 'lost')) AS cleaning_in_seconds
-FROM clock
+FROM clock CROSS JOIN working
