@@ -11,13 +11,12 @@ from autoscaler.container import Container, container_of
 from autoscaler.offers import Failures, PricedOffer, PriceKey
 from autoscaler.provider import Price, Trouble
 from autoscaler.sql import statement
-from autoscaler.state import CRITICAL_PRIORITY, UNLISTED_MAX, Decision
+from autoscaler.state import CRITICAL_PRIORITY, LISTED_MAX, UNLISTED_MAX, Decision
 from reveille.channels import LEADER_NAME
 from reveille.database import Pool
 
 Row = Mapping[str, Any]
 
-WAITING_MAX = 500  # listed one by one, of each task type; those behind them are counted
 CRITICAL_MAX = 100  # fewer than are listed
 # Of the past: tasks from the queue and as many from the archive, and starts of each pool.
 EXPERIENCE_TASKS_MAX, EXPERIENCE_STARTS_MAX = 2000, 30
@@ -62,7 +61,7 @@ class Ledger:
         ):
             await connection.execute(LOOK_PLAN)
             pools = await connection.fetch(
-                statement("look_pools"), LEADER_NAME, self.epoch, WAITING_MAX, UNLISTED_MAX
+                statement("look_pools"), LEADER_NAME, self.epoch, LISTED_MAX, UNLISTED_MAX
             )
             containers = await connection.fetch(statement("look_containers"))
         return list(pools), [container_of(row) for row in containers]

@@ -11,6 +11,9 @@ from typing import Any, Literal, NamedTuple
 
 Phase = Literal["starting", "idle", "busy", "draining"]
 CRITICAL_PRIORITY = 3
+# So many waiting tasks of each type (of each priority in the simulator) are listed one by one. What waits behind them
+# is judged as a stream (policies/marginal.py), so more is not better: see docs/simulation.md for what was played.
+LISTED_MAX = 200
 # Of each task type so many are counted behind those that are listed. What 50,000 tasks of s seconds take within
 # a goal of 300 s is the work of 167 x s replicas.
 UNLISTED_MAX = 50_000

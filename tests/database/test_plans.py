@@ -100,7 +100,7 @@ async def test_what_the_autoscaler_asks_all_the_time_is_read_in_the_order_of_the
     full: Any, mode: str
 ) -> None:
     """So that listing and counting end at their bounds, however many wait and with what statistics."""
-    asked = {"look_pools": ("autoscaler", 1, 500, 50_000), "look_critical": (3, 100)}
+    asked = {"look_pools": ("autoscaler", 1, 200, 50_000), "look_critical": (3, 100)}
     async with full.database.connect() as connection, connection.transaction():
         await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
         await connection.execute(LOOK_PLAN)

@@ -200,7 +200,7 @@ async def test_policies_are_told_of_tasks_behind_the_listed_ones(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """How many there are of each type and how young the last is; a paused type has none."""
-    monkeypatch.setattr("autoscaler.ledger.WAITING_MAX", 2)
+    monkeypatch.setattr("autoscaler.ledger.LISTED_MAX", 2)
     monkeypatch.setattr("autoscaler.ledger.UNLISTED_MAX", 3)
     for task_type, tasks in (
         ("visual_analysis", 4),

@@ -20,6 +20,7 @@ from autoscaler.simulate.almanac import FRESH_SECONDS, Almanac
 from autoscaler.simulate.load import Load, Task
 from autoscaler.simulate.weather import Dice, Weather
 from autoscaler.state import (
+    LISTED_MAX,
     UNLISTED_MAX,
     Decision,
     PoolState,
@@ -29,7 +30,6 @@ from autoscaler.state import (
     Waiting,
 )
 
-WAITING_MAX = 200  # listed to a policy, of each priority; those behind them are counted
 GAPS_MAX = 300
 MONDAY_SECONDS = 4 * 86_400.0  # the load begins on a Monday at midnight UTC; 1970 did not
 LOOK_SECONDS = 1.0
@@ -379,7 +379,7 @@ class _Pool:
             return
         tasks, arrived_at = self.run.tasks, self.run.arrived_at
         for queue in self._queues:
-            for number in islice(queue, WAITING_MAX):
+            for number in islice(queue, LISTED_MAX):
                 task = tasks[number]
                 yield Waiting(number, task.task_type, task.priority, now - arrived_at[number])
 
@@ -388,7 +388,7 @@ class _Pool:
         if len(listed) == self._waiting:
             return ()
         behind = self._waiting_of - Counter(task.task_type for task in listed)
-        last = next(queue[-1] for queue in reversed(self._queues) if len(queue) > WAITING_MAX)
+        last = next(queue[-1] for queue in reversed(self._queues) if len(queue) > LISTED_MAX)
         age = now - self.run.arrived_at[last]
         return tuple(
             Unlisted(name, min(n, UNLISTED_MAX), age) for name, n in sorted(behind.items())
