@@ -241,3 +241,23 @@ async def test_costs_are_those_of_the_gateway_for_any_month_and_document(
     assert "the always-on server costs" in table.output
     wrong = await run("costs", "--month", "13")
     assert "'13' is not a month; write 2026-01" in str(wrong.exception)
+
+
+async def test_retry_shows_what_it_did_not_what_came_after(run: Run, database: Database) -> None:
+    """A worker may have failed the task again a millisecond later; here a trigger does, at the commit."""
+    task_id = await database.fetchval(
+        "INSERT INTO processing_queue (document_id, task_type) VALUES (1, 'slide_feedback') RETURNING id"
+    )
+    await database.execute("UPDATE processing_queue SET status = 'failed'")
+    await database.execute(
+        "CREATE FUNCTION fail_again() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN UPDATE processing_queue SET status = 'failed' WHERE id = NEW.id; RETURN NULL; END $$"
+    )
+    await database.execute(
+        "CREATE CONSTRAINT TRIGGER fail_again AFTER UPDATE ON processing_queue DEFERRABLE "
+        "INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.status = 'queued') EXECUTE FUNCTION fail_again()"
+    )
+    assert [(row["id"], row["status"]) for row in await said(run, "retry", str(task_id))] == [
+        (task_id, "queued")
+    ]
+    assert await database.fetchval("SELECT status FROM processing_queue") == "failed"

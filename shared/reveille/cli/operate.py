@@ -136,15 +136,26 @@ def cancel(task_ids: Annotated[list[int], typer.Argument()], as_json: Json = Fal
 
 def retry(task_ids: Annotated[list[int], typer.Argument()], as_json: Json = False) -> None:
     """Redrive failed or cancelled tasks; dependents that they cancelled revive."""
-    redriven = rows_of(
-        "SELECT id FROM unnest($1::bigint[]) AS id WHERE retry_failed_task(id) ORDER BY id",
+    _say_which(
         task_ids,
+        with_database(lambda connection: _redrive(connection, task_ids)),
+        "redriven",
+        as_json,
     )
-    rows = rows_of(
-        "SELECT id, task_type, status FROM processing_queue WHERE id = ANY ($1) ORDER BY id",
-        [row["id"] for row in redriven],
-    )
-    _say_which(task_ids, rows, "redriven", as_json)
+
+
+async def _redrive(connection: Connection, task_ids: list[int]) -> list[dict[str, Any]]:
+    """In one transaction, so that the status shown is the redrive's and no worker's since."""
+    async with connection.transaction():
+        redriven = await connection.fetch(
+            "SELECT id FROM unnest($1::bigint[]) AS id WHERE retry_failed_task(id) ORDER BY id",
+            task_ids,
+        )
+        rows = await connection.fetch(
+            "SELECT id, task_type, status FROM processing_queue WHERE id = ANY ($1) ORDER BY id",
+            [row["id"] for row in redriven],
+        )
+    return [dict(row) for row in rows]
 
 
 def _say_which(asked: list[int], rows: list[dict[str, Any]], done: str, as_json: bool) -> None:
