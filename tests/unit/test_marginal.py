@@ -91,6 +91,13 @@ def test_tasks_behind_the_listed_ones_bring_replicas() -> None:
     assert decide(deep(0), NOW, LARGE).wanted < 100
 
 
+def test_reason_counts_the_tasks_ahead_that_it_is_about() -> None:
+    """Five that come at once after their parent: "the last of 0" would name none of them."""
+    decision = decide(pool(upcoming=(Upcoming("t", 1.0),) * 5), NOW, SCALING)
+    assert decision.wanted == 2
+    assert decision.reason.startswith("the last of 5 would wait")
+
+
 def test_backlog_that_those_who_are_up_meet_the_goal_with_starts_no_more() -> None:
     """600 slots do 20,000 tasks of 8 s within 267 s; 500 would need 320 s."""
     assert decide(deep(19_500, up=600), NOW, LARGE).wanted == 600

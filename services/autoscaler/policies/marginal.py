@@ -30,7 +30,7 @@ from autoscaler.policies.keeping import keep_seconds
 from autoscaler.policies.schedule import Work, last_behind, last_of
 from autoscaler.policies.slots import OTHERS_PATIENCE_SECONDS, cold_start_of, free_in_of
 from autoscaler.policies.threshold import unserved_critical
-from autoscaler.state import Decision, PoolState, Replica, Waiting
+from autoscaler.state import Decision, PoolState, Replica, Upcoming, Waiting
 
 if TYPE_CHECKING:
     from autoscaler.scaling_file import PoolScaling
@@ -94,7 +94,8 @@ def _growth(
     if not count:
         return None
     if count > first:
-        reason = f"the last of {state.depth} would wait {wait:.0f} s > {config.wait_goal:g} s"
+        known = _foreseen(state, cold_start)
+        reason = f"the last of {known} would wait {wait:.0f} s > {config.wait_goal:g} s"
     elif critical is not None:
         return 1, f"critical task {critical.task_id} waits and no slot is free", critical
     elif oldest is None:
@@ -189,7 +190,7 @@ def _work(state: PoolState, config: "PoolScaling", cold_start: float) -> Sequenc
     """What waits, in the order of claiming, then what comes before a new replica would."""
     order = sorted(state.waiting, key=BY_ID)
     order.sort(key=BY_PRIORITY, reverse=True)  # stable: within a priority still by id
-    soon = state.upcoming[: bisect_right(state.upcoming, cold_start, key=IN_SECONDS)]
+    soon = _soon(state, cold_start)
     seconds = {
         name: service_seconds(state, name, config.service_time)
         for name in {t.task_type for t in order} | {t.task_type for t in soon}
@@ -197,6 +198,16 @@ def _work(state: PoolState, config: "PoolScaling", cold_start: float) -> Sequenc
     waiting = [(0.0, age, seconds[name]) for _, name, _, age in order]
     ahead = [(at, -at, seconds[name]) for name, at in soon]
     return [*waiting, *ahead]
+
+
+def _soon(state: PoolState, cold_start: float) -> Sequence[Upcoming]:
+    """What comes before a new replica would."""
+    return state.upcoming[: bisect_right(state.upcoming, cold_start, key=IN_SECONDS)]
+
+
+def _foreseen(state: PoolState, cold_start: float) -> int:
+    """How many tasks the longest wait was foreseen for; behind a long list those ahead are not asked."""
+    return state.depth if state.unlisted else state.depth + len(_soon(state, cold_start))
 
 
 def _spare(
