@@ -210,6 +210,8 @@ CREATE INDEX processing_queue_held ON processing_queue USING btree (locked_by) W
 CREATE INDEX processing_queue_revivable ON processing_queue USING btree (cancelled_by_task_id) WHERE (cancelled_by_task_id IS NOT NULL);
 CREATE TRIGGER reveille_10_before_insert BEFORE INSERT ON processing_queue FOR EACH ROW EXECUTE FUNCTION reveille_before_insert();
 CREATE TRIGGER reveille_10_before_update BEFORE UPDATE ON processing_queue FOR EACH ROW WHEN ((((old.status)::text IS DISTINCT FROM (new.status)::text) AND (NOT (old.lease_token IS DISTINCT FROM new.lease_token)))) EXECUTE FUNCTION reveille_before_update();
+CREATE TRIGGER reveille_11_before_postponed BEFORE UPDATE OF next_retry_at ON processing_queue FOR EACH ROW WHEN ((((old.status)::text = (new.status)::text) AND (old.next_retry_at IS DISTINCT FROM new.next_retry_at))) EXECUTE FUNCTION reveille_before_postponed();
+CREATE TRIGGER reveille_12_before_retyped BEFORE UPDATE OF task_type ON processing_queue FOR EACH ROW WHEN (((old.task_type)::text IS DISTINCT FROM (new.task_type)::text)) EXECUTE FUNCTION reveille_before_retyped();
 CREATE CONSTRAINT TRIGGER reveille_20_after_insert AFTER INSERT ON processing_queue DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION reveille_after_insert();
 CREATE CONSTRAINT TRIGGER reveille_20_after_requeue AFTER UPDATE ON processing_queue DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((((new.status)::text = 'queued'::text) AND ((old.status)::text IS DISTINCT FROM 'queued'::text))) EXECUTE FUNCTION reveille_after_requeue();
 CREATE TRIGGER reveille_30_declare_parents AFTER INSERT ON processing_queue FOR EACH ROW WHEN ((new.depends_on IS NOT NULL)) EXECUTE FUNCTION reveille_declare_parents();
@@ -878,9 +880,11 @@ CREATE OR REPLACE FUNCTION get_next_processing_task(server_id text, capabilities
  SET search_path TO 'public', 'pg_temp'
 AS $function$
 #variable_conflict use_column
+DECLARE
+    taken_types jsonb := reveille_capabilities(get_next_processing_task.capabilities);  -- a list or a JSON string will do, as in the row
 BEGIN
     INSERT INTO processing_servers AS s (id, server_type, capabilities, last_heartbeat, epoch)
-    VALUES (get_next_processing_task.server_id, 'gpu', coalesce(get_next_processing_task.capabilities, '{}'), reveille_now(),
+    VALUES (get_next_processing_task.server_id, 'gpu', taken_types, reveille_now(),
             nextval('reveille_server_epoch'))
     ON CONFLICT (id) DO UPDATE SET last_heartbeat = reveille_now(), updated_at = reveille_now(),
         status = CASE WHEN s.status = 'draining' THEN s.status ELSE 'active' END;
@@ -902,7 +906,7 @@ BEGIN
             ORDER BY w.priority DESC, w.id LIMIT 50) c
         JOIN processing_queue q ON q.id = c.id AND q.status = 'queued'
         WHERE NOT t.paused
-          AND coalesce(get_next_processing_task.capabilities, '{}') -> t.name NOT IN ('false', 'null')
+          AND taken_types -> t.name NOT IN ('false', 'null')
           AND EXISTS (SELECT 1 FROM processing_servers s WHERE s.id = get_next_processing_task.server_id AND s.status = 'active')
         ORDER BY c.priority DESC, c.id LIMIT 1 FOR UPDATE OF q SKIP LOCKED
     )
@@ -1339,6 +1343,47 @@ BEGIN
     RETURN reveille_complete(NEW);
 END $function$;
 
+CREATE OR REPLACE FUNCTION reveille_before_postponed()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+BEGIN
+    -- In any state: a blocked task would refuse it later, and with it the end of its parent.
+    IF NEW.next_retry_at >= reveille_now() + interval '100 years' THEN
+        RAISE EXCEPTION 'next_retry_at must be within the next 100 years, not %', NEW.next_retry_at USING ERRCODE = 'check_violation';
+    END IF;
+    IF NEW.status = 'queued' AND NEW.next_retry_at > reveille_now() THEN
+        NEW.status := 'retry';
+    ELSIF NEW.status = 'queued' THEN
+        NEW.next_retry_at := NULL;
+    ELSIF NEW.status = 'retry' THEN
+        NEW.next_retry_at := coalesce(NEW.next_retry_at, reveille_now());
+        PERFORM reveille_wake_timer();
+    END IF;
+    RETURN NEW;
+END $function$;
+
+CREATE OR REPLACE FUNCTION reveille_before_retyped()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+BEGIN
+    SELECT pool INTO NEW.pool FROM task_types WHERE name = NEW.task_type;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'unknown task_type "%"', NEW.task_type USING
+            ERRCODE = 'check_violation',
+            HINT = 'Known task types: ' || (SELECT string_agg(name, ', ' ORDER BY name) FROM task_types);
+    END IF;
+    IF NEW.status = 'queued' THEN
+        PERFORM pg_notify('task_ready', NEW.pool);
+    END IF;
+    RETURN NEW;
+END $function$;
+
 CREATE OR REPLACE FUNCTION reveille_before_server()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1405,6 +1450,7 @@ BEGIN
         NEW.next_retry_at := NULL;
         IF NEW.status = 'completed' THEN
             NEW.progress_percentage := 100;
+            NEW.failure_reason := NULL;
             DELETE FROM task_checkpoints WHERE task_id = NEW.id;
         ELSIF NEW.failure_reason IS NOT DISTINCT FROM OLD.failure_reason THEN
             NEW.failure_reason := CASE NEW.status WHEN 'failed' THEN 'outside' ELSE 'cancelled' END;
@@ -1739,8 +1785,13 @@ BEGIN
                                         WHERE cancelled_by_task_id = ANY (parents) AND status = 'cancelled')
           GROUP BY d.dependent_task_id) AS other
     WHERE q.id = other.child;
-    UPDATE processing_queue SET status = 'blocked', cancelled_by_task_id = NULL, failure_reason = NULL, last_error = NULL
-    WHERE cancelled_by_task_id = ANY (parents) AND status = 'cancelled';
+    -- One whose dedupe_key a newer task has stays: its key would refuse the redrive of all.
+    UPDATE processing_queue q SET status = 'blocked', cancelled_by_task_id = NULL, failure_reason = NULL, last_error = NULL
+    WHERE q.cancelled_by_task_id = ANY (parents) AND q.status = 'cancelled'
+      AND NOT EXISTS (SELECT 1 FROM processing_queue o WHERE o.dedupe_key = q.dedupe_key
+                      AND o.status IN ('blocked', 'queued', 'processing', 'retry'))
+      AND NOT EXISTS (SELECT 1 FROM processing_queue o WHERE o.dedupe_key = q.dedupe_key AND o.id > q.id
+                      AND o.cancelled_by_task_id = ANY (parents) AND o.status = 'cancelled');
 END $function$;
 
 CREATE OR REPLACE FUNCTION reveille_parse_object(source text)

@@ -393,8 +393,13 @@ BEGIN
                                         WHERE cancelled_by_task_id = ANY (parents) AND status = 'cancelled')
           GROUP BY d.dependent_task_id) AS other
     WHERE q.id = other.child;
-    UPDATE processing_queue SET status = 'blocked', cancelled_by_task_id = NULL, failure_reason = NULL, last_error = NULL
-    WHERE cancelled_by_task_id = ANY (parents) AND status = 'cancelled';
+    -- One whose dedupe_key a newer task has stays: its key would refuse the redrive of all.
+    UPDATE processing_queue q SET status = 'blocked', cancelled_by_task_id = NULL, failure_reason = NULL, last_error = NULL
+    WHERE q.cancelled_by_task_id = ANY (parents) AND q.status = 'cancelled'
+      AND NOT EXISTS (SELECT 1 FROM processing_queue o WHERE o.dedupe_key = q.dedupe_key
+                      AND o.status IN ('blocked', 'queued', 'processing', 'retry'))
+      AND NOT EXISTS (SELECT 1 FROM processing_queue o WHERE o.dedupe_key = q.dedupe_key AND o.id > q.id
+                      AND o.cancelled_by_task_id = ANY (parents) AND o.status = 'cancelled');
 END $$;
 
 -- At the commit that brings the edge: has the parent ended meanwhile? FOR SHARE makes parent's end and this exclude each other.
@@ -467,6 +472,7 @@ BEGIN
         NEW.next_retry_at := NULL;
         IF NEW.status = 'completed' THEN
             NEW.progress_percentage := 100;
+            NEW.failure_reason := NULL;
             DELETE FROM task_checkpoints WHERE task_id = NEW.id;
         ELSIF NEW.failure_reason IS NOT DISTINCT FROM OLD.failure_reason THEN
             NEW.failure_reason := CASE NEW.status WHEN 'failed' THEN 'outside' ELSE 'cancelled' END;
@@ -518,6 +524,48 @@ END $$;
 CREATE TRIGGER reveille_10_before_update BEFORE UPDATE ON processing_queue
     FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status AND OLD.lease_token IS NOT DISTINCT FROM NEW.lease_token)
     EXECUTE FUNCTION reveille_before_update();
+
+-- A time that somebody else sets while the status stays. Of the columns named, so that other UPDATEs know nothing of it.
+CREATE FUNCTION reveille_before_postponed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    -- In any state: a blocked task would refuse it later, and with it the end of its parent.
+    IF NEW.next_retry_at >= reveille_now() + interval '100 years' THEN
+        RAISE EXCEPTION 'next_retry_at must be within the next 100 years, not %', NEW.next_retry_at USING ERRCODE = 'check_violation';
+    END IF;
+    IF NEW.status = 'queued' AND NEW.next_retry_at > reveille_now() THEN
+        NEW.status := 'retry';
+    ELSIF NEW.status = 'queued' THEN
+        NEW.next_retry_at := NULL;
+    ELSIF NEW.status = 'retry' THEN
+        NEW.next_retry_at := coalesce(NEW.next_retry_at, reveille_now());
+        PERFORM reveille_wake_timer();
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER reveille_11_before_postponed BEFORE UPDATE OF next_retry_at ON processing_queue
+    FOR EACH ROW WHEN (OLD.status = NEW.status AND OLD.next_retry_at IS DISTINCT FROM NEW.next_retry_at)
+    EXECUTE FUNCTION reveille_before_postponed();
+
+-- A task that becomes one of another type goes to that type's pool.
+CREATE FUNCTION reveille_before_retyped() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    SELECT pool INTO NEW.pool FROM task_types WHERE name = NEW.task_type;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'unknown task_type "%"', NEW.task_type USING
+            ERRCODE = 'check_violation',
+            HINT = 'Known task types: ' || (SELECT string_agg(name, ', ' ORDER BY name) FROM task_types);
+    END IF;
+    IF NEW.status = 'queued' THEN
+        PERFORM pg_notify('task_ready', NEW.pool);
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER reveille_12_before_retyped BEFORE UPDATE OF task_type ON processing_queue
+    FOR EACH ROW WHEN (OLD.task_type IS DISTINCT FROM NEW.task_type) EXECUTE FUNCTION reveille_before_retyped();
 
 -- What no row may become. Checked once per statement, where CHECK constraints would be parsed in each (see INSERT).
 CREATE FUNCTION reveille_refuse_row(task processing_queue) RETURNS void

@@ -49,9 +49,11 @@ CREATE FUNCTION get_next_processing_task(server_id text, capabilities jsonb)
 RETURNS TABLE (task_id bigint, document_id bigint, task_type varchar, file_path text, company_id varchar, processing_options jsonb)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
+DECLARE
+    taken_types jsonb := reveille_capabilities(get_next_processing_task.capabilities);  -- a list or a JSON string will do, as in the row
 BEGIN
     INSERT INTO processing_servers AS s (id, server_type, capabilities, last_heartbeat, epoch)
-    VALUES (get_next_processing_task.server_id, 'gpu', coalesce(get_next_processing_task.capabilities, '{}'), reveille_now(),
+    VALUES (get_next_processing_task.server_id, 'gpu', taken_types, reveille_now(),
             nextval('reveille_server_epoch'))
     ON CONFLICT (id) DO UPDATE SET last_heartbeat = reveille_now(), updated_at = reveille_now(),
         status = CASE WHEN s.status = 'draining' THEN s.status ELSE 'active' END;
@@ -73,7 +75,7 @@ BEGIN
             ORDER BY w.priority DESC, w.id LIMIT 50) c
         JOIN processing_queue q ON q.id = c.id AND q.status = 'queued'
         WHERE NOT t.paused
-          AND coalesce(get_next_processing_task.capabilities, '{}') -> t.name NOT IN ('false', 'null')
+          AND taken_types -> t.name NOT IN ('false', 'null')
           AND EXISTS (SELECT 1 FROM processing_servers s WHERE s.id = get_next_processing_task.server_id AND s.status = 'active')
         ORDER BY c.priority DESC, c.id LIMIT 1 FOR UPDATE OF q SKIP LOCKED
     )

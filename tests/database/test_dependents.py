@@ -218,3 +218,21 @@ async def test_batch_that_ends_parents_of_the_same_child_releases_it(queue: Any)
     await queue.end(*await queue.claim(await queue.server(), 2))
 
     assert await queue.statuses(child) == ["queued"]
+
+
+async def test_redriven_parent_leaves_a_dependent_whose_dedupe_key_is_taken(queue: Any) -> None:
+    """The key's new holder does that work; the parent and its other dependents go on."""
+    parent = await queue.add()
+    replaced = await queue.add(depends_on=[parent], dedupe_key="deck-7")
+    other = await queue.add(depends_on=[parent])
+    await queue.set_status(parent, "failed")
+    holder = await queue.add(dedupe_key="deck-7")
+
+    await queue.set_status(parent, "queued")
+
+    assert await queue.statuses(parent, replaced, other, holder) == [
+        "queued",
+        "cancelled",
+        "blocked",
+        "queued",
+    ]

@@ -297,3 +297,14 @@ async def test_retry_failed_task_redrives_what_has_failed(
 async def test_retry_of_an_unknown_task_is_answered_with_false(queue: Any) -> None:
     """No error, no row."""
     assert not await queue.database.fetchval("SELECT retry_failed_task(999)")
+
+
+async def test_capabilities_may_be_a_list_or_a_json_string(queue: Any) -> None:
+    """As they may in the server's row: a server that names its types so would ask forever."""
+    wanted = sorted([await queue.add("visual_analysis"), await queue.add("visual_analysis")])
+
+    by_list = await next_task(queue, "list", ["visual_analysis"])
+    by_string = await next_task(queue, "string", '{"visual_analysis": true}')
+
+    assert sorted(task["task_id"] for task in (by_list, by_string)) == wanted
+    assert await next_task(queue, "number", 7) is None

@@ -212,3 +212,59 @@ async def test_update_of_other_columns_leaves_the_lease_alone(queue: Any) -> Non
 
     await queue.end(claim)
     assert await queue.statuses(claim.task_id) == ["completed"]
+
+
+async def test_queued_task_that_is_postponed_waits(queue: Any) -> None:
+    """`next_retry_at` means not before, whoever sets it; taken back, the task is due at once."""
+    task_id = await queue.add()
+    postpone = "UPDATE processing_queue SET next_retry_at = now() + $1::interval"
+
+    async with queue.listening("timer_changed") as timers:
+        await queue.database.execute(postpone, timedelta(hours=2))
+        assert await queue.statuses(task_id) == ["retry"]
+        assert await timers.heard() == [""]
+        await queue.database.execute(postpone, timedelta(hours=1))
+        assert await timers.heard() == [""], "nobody looks before the time that was set first"
+        await queue.database.execute("UPDATE processing_queue SET next_retry_at = NULL")
+        assert await timers.heard() == [""]
+
+    task = await queue.row(task_id)
+    assert task["next_retry_at"] <= await queue.database.fetchval("SELECT reveille_now()")
+
+
+@pytest.mark.parametrize("status", ["queued", "retry", "blocked"])
+async def test_time_that_never_comes_is_refused_in_any_live_state(queue: Any, status: str) -> None:
+    """On a blocked task it would refuse the completion of the parent."""
+    parent = await queue.add()
+    task_id = await queue.add(depends_on=[parent] if status == "blocked" else None)
+    await queue.set_status(task_id, status)
+
+    with pytest.raises(asyncpg.CheckViolationError, match="within the next 100 years"):
+        await queue.database.execute(
+            "UPDATE processing_queue SET next_retry_at = 'infinity' WHERE id = $1", task_id
+        )
+    await queue.set_status(parent, "completed")
+
+
+async def test_task_of_another_type_goes_to_its_pool(queue: Any) -> None:
+    """A worker of the old pool has no handler for it."""
+    task_id = await queue.add("visual_analysis")
+    retype = "UPDATE processing_queue SET task_type = $1"
+
+    async with queue.listening("task_ready") as ready:
+        await queue.database.execute(retype, "template_analysis")
+        assert await ready.heard() == ["text"]
+
+    assert (await queue.row(task_id))["pool"] == "text"
+    with pytest.raises(asyncpg.CheckViolationError, match='unknown task_type "poetry"'):
+        await queue.database.execute(retype, "poetry")
+
+
+async def test_failed_task_set_to_completed_has_no_reason_of_failure(queue: Any) -> None:
+    """What a service completes has none either."""
+    task_id = await queue.add()
+    await queue.set_status(task_id, "failed")
+
+    await queue.set_status(task_id, "completed")
+
+    assert (await queue.row(task_id))["failure_reason"] is None
