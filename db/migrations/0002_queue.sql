@@ -153,7 +153,9 @@ UPDATE processing_queue q SET
     progress_percentage = least(greatest(coalesce(q.progress_percentage, 0), 0), 100),
     created_at = coalesce(q.created_at, q.started_at, q.completed_at, reveille_now()),
     claimable_at = CASE WHEN adopted.status = 'queued' THEN coalesce(q.created_at, reveille_now()) END,
-    next_retry_at = CASE WHEN adopted.status = 'retry' THEN coalesce(q.next_retry_at, reveille_now()) END,
+    -- 'infinity' is refused from now on, also when a parent's end queues the task (0003)
+    next_retry_at = CASE WHEN adopted.status = 'retry'
+        THEN least(coalesce(q.next_retry_at, reveille_now()), reveille_now() + interval '99 years') END,
     completed_at = CASE WHEN adopted.final THEN coalesce(q.completed_at, q.started_at, q.created_at, reveille_now()) END,
     retry_count = greatest(coalesce(q.retry_count, 0), 0),
     max_retries = greatest(coalesce(q.max_retries, 3), 0),

@@ -343,6 +343,20 @@ async def test_redriven_parent_frees_who_waited_for_it(adopted: Database) -> Non
     assert await adopted.fetchval("SELECT status FROM processing_queue WHERE id = 16") == "queued"
 
 
+async def test_time_that_never_comes_does_not_refuse_the_end_of_a_parent(
+    legacy: Database,
+) -> None:
+    """Task 16 waits for the failed task 2: redriven, that one could not complete."""
+    await legacy.execute("UPDATE processing_queue SET next_retry_at = 'infinity' WHERE id = 16")
+    await migrate(legacy.dsn)
+    await legacy.pool.expire_connections()
+
+    await legacy.execute("SELECT retry_failed_task(2)")
+    await legacy.execute("UPDATE processing_queue SET status = 'completed' WHERE id = 2")
+
+    assert await legacy.fetchval("SELECT status FROM processing_queue WHERE id = 16") == "retry"
+
+
 async def test_external_server_takes_every_claimable_task_once(adopted: Database) -> None:
     """The functions keep their arguments; what waits is claimed best first, what is blocked is not."""
     claimable = {
