@@ -13,8 +13,8 @@ from reveille.outcome import Outcome
 from reveille.testing import Database, eventually
 from reveille.worker import WorkerService
 
-LEASE_SECONDS = 0.8
-BUSY_SECONDS = 3.0
+LEASE_SECONDS = 1.5
+BUSY_SECONDS = 4.5
 
 
 async def busy(context: TaskContext) -> Outcome:
@@ -57,7 +57,7 @@ async def test_worker_whose_event_loop_is_busy_for_long_does_not_look_dead(
     database: Database,
 ) -> None:
     """Its heartbeat is a thread, its presence a connection: both outlast several leases of work."""
-    limits = {"lease_seconds": LEASE_SECONDS, "presence_grace_seconds": 0.2, "tick_seconds": 0.05}
+    limits = {"lease_seconds": LEASE_SECONDS, "presence_grace_seconds": 0.5, "tick_seconds": 0.05}
     async with running(monitor_of(database, **limits)) as monitor, InThread(database):
         task_id = await add(database)
         row = await ended(database, task_id, within_seconds=30)

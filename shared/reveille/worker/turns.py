@@ -27,6 +27,10 @@ log = structlog.get_logger(__name__)
 # the database is the slower of the two and should not wait for it.
 TELL_SECONDS = 0.0005
 
+# With many slots a turn takes half of them at most: while the database settles one half, the attempts
+# of the other run. Below this number a turn's own cost, a commit, is more than what would overlap.
+ENDS_WORTH_HALVING = 64
+
 
 class Turns:
     """`begin` is called with each claim; `settled` with each attempt that ended and the status of its
@@ -138,8 +142,9 @@ class Turns:
         """
         taken: dict[int, tuple[Running, End]] = {}
         later: list[tuple[Running, End]] = []
+        most = max(ENDS_WORTH_HALVING, self._slots.count // 2)
         for running, end in self._ends:
-            if end.claim.task_id in taken:
+            if end.claim.task_id in taken or len(taken) >= most:
                 later.append((running, end))
                 self._news.set()
             else:
