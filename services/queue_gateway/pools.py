@@ -9,6 +9,7 @@ from queue_gateway.desk import Desk
 from queue_gateway.refusal import not_found
 from queue_gateway.route import Call, Route
 from queue_gateway.shapes import Answer, Body, Params
+from reveille.wishes import PolicyName
 
 Replicas = Annotated[int, Field(ge=0, le=1000)]
 
@@ -52,7 +53,7 @@ class PoolChange(Body):
     paused: bool = False
     replicas_min: Replicas | None = None
     replicas_max: Replicas | None = None
-    policy: Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$", max_length=50)] | None = None
+    policy: PolicyName | None = None
 
 
 async def list_pools(call: Call[Params, Body]) -> PoolList:

@@ -106,7 +106,13 @@ class Service:
     async def run(self) -> None:
         """The whole life, from the first connection to the last."""
         self._handle_signals()
-        self.pool = await self._open_pool()
+        try:
+            self.pool = await self._open_pool()
+        except DATABASE_ERRORS as error:
+            if not self.stopping.is_set():
+                raise
+            log.info("stopped_before_the_start", service=self.name, database=str(error))
+            return
         listener: asyncio.Task[None] | None = None
         try:
             await self._check_schema()

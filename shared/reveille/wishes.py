@@ -1,4 +1,4 @@
-"""What an operator may wish of a container, for the gateway and the command line alike.
+"""What an operator may wish of a container or a pool, for the gateway and the command line alike.
 
 Nothing is started or stopped here: a wish is written to the row, the autoscaler is told, and it
 acts by its own rules (a busy container is drained before it stops).
@@ -19,6 +19,8 @@ from reveille.sql import statement
 
 Verb = Literal["start", "drain", "stop", "pin", "unpin"]
 VERBS: tuple[Verb, ...] = get_args(Verb)
+PolicyName = Literal["marginal", "threshold"]  # what `pools.policy` may name
+POLICY_NAMES: tuple[PolicyName, ...] = get_args(PolicyName)
 ENDED = frozenset({"stopped", "failed"})
 PINNED = "keep"  # as the column has it
 REASON_MAX = 200

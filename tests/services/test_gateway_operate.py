@@ -175,6 +175,7 @@ async def test_pool_change_touches_only_what_it_names(gateway: RunningGateway) -
     over = await gateway.ask("PATCH", "/api/pools/visual", 422, json={"replicas_min": 5})
     null = await gateway.ask("PATCH", "/api/pools/visual", 422, json={"paused": None})
     await gateway.ask("PATCH", "/api/pools/visual", 422, json={"replicas_mim": 1})
+    await gateway.ask("PATCH", "/api/pools/visual", 422, json={"policy": "clairvoyant"})
     await gateway.ask("PATCH", "/api/pools/audio", 404, json={"paused": True})
 
     assert (changed["replicas_min"], changed["replicas_max"], changed["paused"]) == (1, 4, True)

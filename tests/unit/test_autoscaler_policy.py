@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from autoscaler.decide import decide
 from autoscaler.offers import backoff_seconds
+from autoscaler.policies import POLICIES
 from autoscaler.scaling_file import Budget, PoolScaling
 from autoscaler.state import PoolState, Replica, Waiting
+from reveille.wishes import POLICY_NAMES
 
 NOW = 10_000.0
 SCALING = PoolScaling(policy="threshold")  # 0-3, depth > 2 for 120 s, idle 600 s
@@ -389,3 +391,8 @@ def test_where_the_highest_slot_ends_first_the_others_wait_for_it(
     decision = decide(pool(replicas=scaled, ends_highest_first=True), NOW, scaling)
     assert decision.spare == spare
     assert decision.look_again_seconds == (None if again is None else again * kept)
+
+
+def test_operators_may_name_every_policy_and_no_other() -> None:
+    """A pool whose policy nobody knows is held: the doors refuse what the autoscaler does not know."""
+    assert set(POLICY_NAMES) == set(POLICIES)

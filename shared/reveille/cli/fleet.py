@@ -146,6 +146,8 @@ def pools(
     as_json: Json = False,
 ) -> None:
     """Show pools and why they are as they are, or set what the autoscaler may do with one."""
+    if policy is not None and policy not in wishes.POLICY_NAMES:
+        raise ReveilleError(f'no policy "{policy}"; there are: {", ".join(wishes.POLICY_NAMES)}')
     given = (pause, replicas_min, replicas_max, policy)
     if name is None and (reset or any(value is not None for value in given)):
         raise ReveilleError("which pool? `reveille pools NAME …`")
