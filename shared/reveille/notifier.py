@@ -76,12 +76,11 @@ class Notifier:
         """Run one statement on the LISTEN connection: session locks live there. Raises OSError
         when it is down.
         """
-        if self._connection is None or self._connection.is_closed():
-            raise ConnectionError("the LISTEN connection is down")
         async with self._speaking:
-            return await self._connection.fetchval(
-                query, *arguments, timeout=PING_ANSWER_SECONDS_MAX
-            )
+            connection = self._connection  # as it is now: it may have broken while this waited
+            if connection is None or connection.is_closed():
+                raise ConnectionError("the LISTEN connection is down")
+            return await connection.fetchval(query, *arguments, timeout=PING_ANSWER_SECONDS_MAX)
 
     async def try_lock(self, space: int, key: int) -> bool:
         """Take a session advisory lock on this connection unless somebody else has it; it goes

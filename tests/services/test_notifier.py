@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from reveille.notifier import Notifier, SecondLooks
 from reveille.store import Store
 from reveille.testing import eventually
@@ -75,6 +77,18 @@ async def test_statements_on_the_listener_wait_for_each_other(database: Any) -> 
     finally:
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
+
+
+async def test_statement_that_waits_on_the_listener_hears_that_it_broke(database: Any) -> None:
+    """What waits its turn finds no connection any more: an outage like any other, not a bug's error."""
+    notifier = Notifier(database.dsn, application_name="test listener", ping_seconds=15)
+    async with running(notifier):
+        async with notifier._speaking:
+            waiting = asyncio.create_task(notifier.fetchval("SELECT 1"))
+            await asyncio.sleep(0)
+            await notifier._disconnect()
+        with pytest.raises(OSError, match="is down"):
+            await waiting
 
 
 @asynccontextmanager
