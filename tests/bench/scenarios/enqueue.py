@@ -53,7 +53,7 @@ def _ours(workers: str) -> Scenario:
         unit="transactions/s",
         better="more",
         cases=cases,
-        rounds=3 if workers == "idle" else 2,
+        rounds=2,
     )
 
 
