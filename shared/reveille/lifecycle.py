@@ -57,6 +57,7 @@ class Service:
         self.telemetry = telemetry
         self.tokens = parse_tokens(settings.api_tokens.get_secret_value())
         self.stopping = asyncio.Event()
+        self._started = False
         self.notifier = Notifier(
             settings.dsn,
             application_name=f"reveille {self.name}",
@@ -107,12 +108,14 @@ class Service:
         """The whole life, from the first connection to the last."""
         self._handle_signals()
         try:
-            self.pool = await self._open_pool()
+            await self._live()
         except DATABASE_ERRORS as error:
-            if not self.stopping.is_set():
+            if self._started or not self.stopping.is_set():
                 raise
             log.info("stopped_before_the_start", service=self.name, database=str(error))
-            return
+
+    async def _live(self) -> None:
+        self.pool = await self._open_pool()
         listener: asyncio.Task[None] | None = None
         try:
             await self._check_schema()
@@ -120,6 +123,7 @@ class Service:
             self.application.add_routes(health_routes(telemetry=self.telemetry, ready=self.ready))
             await self.http.start()
             listener = asyncio.create_task(self.notifier.run(), name="notifier")
+            self._started = True
             log.info("service_started", service=self.name, url=self.http.url)
             await self._work_beside(listener)
         finally:

@@ -1,5 +1,6 @@
 """A GPU that fails, as an `nvidia-smi` of ours tells it."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -41,6 +42,25 @@ async def test_gpu_that_does_not_answer_is_told_in_words(
     trouble = await health.trouble()
 
     assert trouble == said if said is None else said in (trouble or "")
+
+
+async def test_worker_that_stops_leaves_no_question_behind(tmp_path: Path) -> None:
+    """A question that is given up takes its process with it."""
+    asked = tmp_path / "asked"
+    health = GpuHealth(
+        program(tmp_path, f"echo $$ > {asked}.tmp; mv {asked}.tmp {asked}; exec sleep 60")
+    )
+    asking = asyncio.create_task(health.trouble())
+
+    async def hangs() -> bool:
+        return asked.exists()
+
+    await eventually(hangs)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(asked.read_text()), 0)
 
 
 async def test_machine_without_the_program_has_no_trouble() -> None:

@@ -7,6 +7,7 @@ import shutil
 from contextlib import suppress
 
 ANSWER_SECONDS_MAX = 10.0  # a driver in trouble hangs; 0.5 s is slow for a healthy one
+END_SECONDS_MAX = 1.0
 SAID_CHARS_MAX = 200
 
 
@@ -34,7 +35,9 @@ class GpuHealth:
             return f"the GPU's driver gives no answer within {ANSWER_SECONDS_MAX:g} s"
         finally:
             with suppress(ProcessLookupError):
-                process.kill()  # not waited for: one that hangs in the driver does not end
+                process.kill()
+            with suppress(TimeoutError):  # one that hangs in the driver does not end
+                await asyncio.wait_for(process.wait(), END_SECONDS_MAX)
         lines = output.decode(errors="replace").strip().splitlines()
         found = sum(line.startswith(("GPU-", "MIG-")) for line in lines)
         self._most = max(self._most, found)
