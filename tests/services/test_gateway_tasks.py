@@ -6,6 +6,7 @@ from io import BytesIO
 import pytest
 
 from queue_gateway.testing import RunningGateway, running_gateway
+from reveille.task import TaskStatus
 from reveille.testing import Database
 
 TASK = {"document_id": 42, "task_type": "visual_analysis"}
@@ -145,6 +146,8 @@ async def test_parameter_that_makes_no_sense_is_refused_by_name(gateway: Running
     ):
         problem = await gateway.get(path, 422)
         assert [error["field"] for error in problem["errors"]] == [field]
+    odd = await gateway.get("/api/tasks?status=odd", 422)
+    assert all(f"'{status}'" in odd["detail"] for status in TaskStatus)
 
 
 async def test_dedupe_key_that_is_taken_is_a_conflict_that_names_the_task(

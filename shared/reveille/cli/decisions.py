@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from reveille.cli.asked import check_known
 from reveille.cli.session import rows_of, show
 
 _DECISIONS = """
@@ -24,4 +25,6 @@ def decisions(
 ) -> None:
     """Show what the autoscaler decided and why, newest first."""
     rows = rows_of(_DECISIONS, pool, shadow, limit)
+    if not rows:  # a pool that is gone may still have decisions
+        check_known("--pool", pool, "pool", "SELECT name FROM pools ORDER BY name")
     show(rows, as_json=as_json, title="decisions", empty="none", one_line=True)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from reveille.cli.asked import Status, TaskId, check_known
 from reveille.cli.doctor import examine
 from reveille.cli.session import console, rows_of, show, with_database
 from reveille.costs import (
@@ -44,7 +45,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def tasks(
-    status: Annotated[str | None, typer.Option()] = None,
+    status: Status = None,
     task_type: Annotated[str | None, typer.Option("--type")] = None,
     document_id: Annotated[int | None, typer.Option("--document")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 30,
@@ -61,6 +62,8 @@ def tasks(
         document_id,
         limit,
     )
+    if not rows:  # a type that is gone may still have tasks
+        check_known("--type", task_type, "task type", "SELECT name FROM task_types ORDER BY name")
     columns = [
         "id",
         "document_id",
@@ -75,7 +78,7 @@ def tasks(
     show(rows, as_json=as_json, title="tasks", columns=columns, one_line=True)
 
 
-def task(task_id: int, as_json: Json = False) -> None:
+def task(task_id: TaskId, as_json: Json = False) -> None:
     """One task: its row, its steps, its attempts, what it waits for."""
     found = rows_of("SELECT * FROM processing_queue_all WHERE id = $1", task_id)
     if not found:

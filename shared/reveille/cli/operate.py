@@ -2,17 +2,21 @@
 
 import hashlib
 import json
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from reveille.cli.asked import TaskIds
 from reveille.cli.live import follow_document
-from reveille.cli.session import console, rows_of, show, with_database
-from reveille.database import Connection
+from reveille.cli.session import console, rows_of, show, with_database, words_of
+from reveille.database import DATABASE_ERRORS, Connection
 from reveille.errors import ReveilleError
 
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+Row = dict[str, Any]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -23,9 +27,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def submit(
-    deck: Annotated[
-        Path, typer.Argument(help="A PDF file.", exists=True, dir_okay=False, readable=True)
-    ],
+    decks: Annotated[list[Path], typer.Argument(metavar="DECK", help="A PDF file, or several.")],
     task_type: Annotated[
         str | None, typer.Option("--type", help="One task type; default: the whole pipeline.")
     ] = None,
@@ -37,33 +39,82 @@ def submit(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Store a deck and enqueue its tasks."""
-    parsed = _options(options)
-    content = deck.read_bytes()
-
-    async def work(connection: Connection) -> dict[str, Any]:
-        async with connection.transaction():
-            document_id = await store_document(connection, deck.name, content, company_id)
-            ids = await enqueue(
-                connection,
-                document_id,
-                task_type=task_type,
-                priority=priority,
-                company_id=company_id,
-                options=parsed,
-            )
-        return {"document_id": document_id, "task_ids": ids}
-
-    result = with_database(work)
-    if as_json:
-        typer.echo(json.dumps(result))
+    """Store decks, each as a document of its own, and enqueue their tasks."""
+    alone = len(decks) == 1
+    store = partial(
+        _store,
+        task_type=task_type,
+        priority=priority,
+        company_id=company_id,
+        options=_options(options),
+    )
+    if alone:
+        results = [with_database(partial(store, deck=decks[0], content=_of_one(decks[0])))]
     else:
-        console.print(
-            f"document {result['document_id']}: {len(result['task_ids'])} tasks "
-            f"({result['task_ids'][0]}–{result['task_ids'][-1]})"
-        )
-    if wait and not with_database(lambda c: follow_document(c, result["task_ids"])):
+        results = with_database(lambda connection: _store_each(connection, decks, store))
+    if as_json:
+        typer.echo(json.dumps(results[0] if alone else results))
+    else:
+        for result in results:
+            _say_stored(result)
+    ids = [task_id for result in results for task_id in result.get("task_ids", ())]
+    ended_well = not (wait and ids) or with_database(lambda c: follow_document(c, ids))
+    if not ended_well or any("error" in result for result in results):
         raise typer.Exit(1)
+
+
+def _of_one(deck: Path) -> bytes:
+    try:
+        return _read(deck)
+    except ReveilleError as error:
+        raise typer.BadParameter(str(error), param_hint="DECK") from None
+
+
+def _read(deck: Path) -> bytes:
+    """Raises ReveilleError."""
+    try:
+        return deck.read_bytes()
+    except OSError as error:
+        raise ReveilleError(f"{deck} cannot be read: {error.strerror}") from None
+
+
+async def _store(
+    connection: Connection, deck: Path, content: bytes, *, company_id: str | None, **asked: Any
+) -> Row:
+    async with connection.transaction():
+        document_id = await store_document(connection, deck.name, content, company_id)
+        ids = await enqueue(connection, document_id, company_id=company_id, **asked)
+    return {"document_id": document_id, "task_ids": ids}
+
+
+async def _store_each(
+    connection: Connection, decks: list[Path], store: Callable[..., Awaitable[Row]]
+) -> list[Row]:
+    """What became of each; one that cannot be had does not keep the others."""
+    results = []
+    for deck in decks:
+        result: Row = {"file": str(deck)}
+        try:
+            result |= await store(connection, deck=deck, content=_read(deck))
+        except ReveilleError as error:
+            result["error"] = str(error)
+        except DATABASE_ERRORS as error:
+            if connection.is_closed():
+                raise
+            result["error"] = f"the database refuses {deck}: {words_of(error)}"
+        results.append(result)
+    return results
+
+
+def _say_stored(result: Row) -> None:
+    of = f" of {result['file']}" if "file" in result else ""
+    if "error" in result:
+        typer.echo(result["error"], err=True)
+        return
+    ids = result["task_ids"]
+    console.print(
+        f"document {result['document_id']}{of}: {len(ids)} tasks ({ids[0]}–{ids[-1]})", markup=False
+    )
 
 
 async def store_document(
@@ -123,7 +174,7 @@ def _options(text: str) -> dict[str, Any]:
     return parsed
 
 
-def cancel(task_ids: Annotated[list[int], typer.Argument()], as_json: Json = False) -> None:
+def cancel(task_ids: TaskIds, as_json: Json = False) -> None:
     """Cancel tasks in any live state; a running one stops within a second."""
     rows = rows_of(
         "UPDATE processing_queue SET status = 'cancelled', last_error = 'cancelled by an operator' "
@@ -134,7 +185,7 @@ def cancel(task_ids: Annotated[list[int], typer.Argument()], as_json: Json = Fal
     _say_which(task_ids, rows, "cancelled", as_json)
 
 
-def retry(task_ids: Annotated[list[int], typer.Argument()], as_json: Json = False) -> None:
+def retry(task_ids: TaskIds, as_json: Json = False) -> None:
     """Redrive failed or cancelled tasks; dependents that they cancelled revive."""
     _say_which(
         task_ids,
@@ -159,7 +210,11 @@ async def _redrive(connection: Connection, task_ids: list[int]) -> list[dict[str
 
 
 def _say_which(asked: list[int], rows: list[dict[str, Any]], done: str, as_json: bool) -> None:
-    show(rows, as_json=as_json, title=done)
+    if as_json:
+        show(rows, as_json=True, title=done)
+    else:
+        for row in rows:
+            typer.echo(f"task {row['id']} {row['task_type']}: {row['status']}")
     if missed := sorted(set(asked) - {row["id"] for row in rows}):
         typer.echo(
             f"not {done}: {', '.join(map(str, missed))} (unknown, or in a state that does not allow it; "

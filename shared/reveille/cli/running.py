@@ -1,7 +1,9 @@
 """`reveille up` keeps the system running on this machine."""
 
 import os
+import shutil
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -45,7 +47,9 @@ def up(
                 f"board:    {stack.gateway_url}/\nAPI docs: {stack.gateway_url}/docs\ndatabase: {stack.dsn}"
             )
             console.print(
-                "Try `reveille submit deck.pdf --wait` in another terminal. Ctrl-C stops everything."
+                f"Try `{command_here()} submit deck.pdf --wait` in another terminal, in this folder. "
+                "Ctrl-C stops everything.",
+                markup=False,
             )
             while not stop.wait(CHECK_SECONDS):
                 for child in stack.failed():
@@ -55,3 +59,13 @@ def up(
         finally:
             STATE_FILE.unlink(missing_ok=True)
             console.print("[dim]· stopping everything[/dim]")
+
+
+def command_here() -> str:
+    """What to type for this program: its name where the shell finds it, else where it is."""
+    own = Path(sys.argv[0]).absolute()
+    found = shutil.which("reveille")
+    if found is not None and Path(found).absolute() == own:
+        return "reveille"
+    here = Path.cwd()
+    return str(own.relative_to(here) if own.is_relative_to(here) else own)
