@@ -11,7 +11,7 @@ import typer
 
 from reveille.cli.asked import TaskIds
 from reveille.cli.live import follow_document
-from reveille.cli.session import console, rows_of, show, with_database, words_of
+from reveille.cli.session import rows_of, show, with_database, words_of
 from reveille.database import DATABASE_ERRORS, Connection
 from reveille.errors import ReveilleError
 
@@ -112,9 +112,7 @@ def _say_stored(result: Row) -> None:
         typer.echo(result["error"], err=True)
         return
     ids = result["task_ids"]
-    console.print(
-        f"document {result['document_id']}{of}: {len(ids)} tasks ({ids[0]}–{ids[-1]})", markup=False
-    )
+    typer.echo(f"document {result['document_id']}{of}: {len(ids)} tasks ({ids[0]}–{ids[-1]})")
 
 
 async def store_document(
