@@ -3,12 +3,13 @@
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from reveille.costs import ALWAYS_ON_USD_PER_MONTH
-from reveille.settings import Settings
+from reveille.settings import DocumentSettings, Settings
 
 
 class GatewaySettings(Settings):
     """REVEILLE_* of the queue gateway."""
 
+    beside = (DocumentSettings,)
     http_port: int = Field(8080, ge=0, le=65535, description="0: any free port")
     database_pool_max: PositiveInt = 10
     document_bytes_max: PositiveInt = Field(100 * 1024 * 1024, description="largest upload")

@@ -56,14 +56,16 @@ class DayCosts(Spent):
 
 
 class Costs(BaseModel):
-    """`always_on_usd` is what the always-on server costs in the same time. Without a document there
-    is no cost per document.
+    """`always_on_usd` is what the always-on server costs from `compared_from` to `ends_at`: not
+    before there are records, since nothing was saved then. Without a document there is no cost per
+    document.
     """
 
     model_config = ConfigDict(frozen=True)
 
     begins_at: datetime
     ends_at: datetime
+    compared_from: datetime
     pools: list[PoolCosts]
     task_types: list[TaskTypeCosts]
     days: list[DayCosts]
@@ -73,6 +75,11 @@ class Costs(BaseModel):
     always_on_usd: float
     saved_usd: float
     saved_percent: float | None
+
+    @property
+    def compared_later(self) -> bool:
+        """Whether records begin within the span, or after it."""
+        return self.compared_from > self.begins_at
 
 
 class TaskCost(BaseModel):
@@ -98,9 +105,16 @@ class DocumentCosts(BaseModel):
 
 
 async def costs_between(
-    database: Connection | Pool, begins_at: datetime, ends_at: datetime, always_on_usd: float
+    database: Connection | Pool,
+    begins_at: datetime,
+    ends_at: datetime,
+    always_on_usd: float,
+    *,
+    compared_from: datetime | None = None,
 ) -> Costs:
-    """Any span of time. Raises what the driver raises."""
+    """Any span of time. `always_on_usd` is the other server's cost from `compared_from` (None: the
+    beginning) to the end. Raises what the driver raises.
+    """
     found = await database.fetch(statement("costs"), begins_at, ends_at)
     rows: list[Mapping[str, Any]] = [dict(row) for row in found]
     names = await database.fetch("SELECT name FROM pools ORDER BY name")
@@ -110,6 +124,7 @@ async def costs_between(
     return Costs(
         begins_at=begins_at,
         ends_at=ends_at,
+        compared_from=compared_from or begins_at,
         pools=pools,
         task_types=[TaskTypeCosts(**{**row, "cost_usd": row["busy_usd"]}) for row in _typed(rows)],
         days=_days(rows, begins_at, ends_at),
@@ -128,8 +143,12 @@ async def costs_of_month(
     """The month in UTC that begins at `month`, None: the running one until now."""
     span = await database.fetchrow(statement("month_span"), month)
     begins_at, ends_at = span["begins_at"], max(span["begins_at"], span["ends_at"])
-    share = (ends_at - begins_at).total_seconds() / span["month_seconds"]
-    return await costs_between(database, begins_at, ends_at, always_on_usd_per_month * share)
+    compared_from = min(ends_at, max(begins_at, span["records_from"] or ends_at))
+    share = (ends_at - compared_from).total_seconds() / span["month_seconds"]
+    always_on_usd = always_on_usd_per_month * share
+    return await costs_between(
+        database, begins_at, ends_at, always_on_usd, compared_from=compared_from
+    )
 
 
 async def costs_of_document(database: Connection | Pool, document_id: int) -> DocumentCosts:

@@ -15,9 +15,11 @@ from reveille.errors import ConfigurationError
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _SSL_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 
+# The example has no password: it would be hidden from the reader as any other (logs.py).
 _SHAPE = (
-    "DATABASE_URL cannot be read: it must be postgresql://user:password@host:port/database, "
-    "with / ? # @ : [ ] % in user and password percent-encoded"
+    "DATABASE_URL cannot be read; it must look like postgresql://reveille@db.example:5432/reveille "
+    "(user, host, port, database), with a colon and the password after the user where there is one; "
+    "in user and password / ? # @ : [ ] % are percent-encoded, such as %40 for @"
 )
 
 

@@ -191,11 +191,11 @@ def main(name: str, kind: type[S], build: Callable[[S, Telemetry], Service]) -> 
     """
     try:
         settings = load(kind)
+        if "--print-settings" in sys.argv[1:]:
+            sys.stdout.write(shown(settings) + "\n")
+            return
     except ConfigurationError as error:
         sys.exit(_complain(str(error), EXIT_CONFIGURATION))
-    if "--print-settings" in sys.argv[1:]:
-        sys.stdout.write(shown(settings) + "\n")
-        return
     configure_logging(settings.log_level, settings.log_json)
     sys.exit(asyncio.run(_run(name, settings, build)))
 

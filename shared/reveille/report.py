@@ -84,7 +84,13 @@ async def report_of(
         availability=await _row(
             database, "report_availability", begins_at, ends_at, GAP_SECONDS_MAX
         ),
-        costs=await costs_between(database, begins_at, ends_at, always_on_a_day * recorded),
+        costs=await costs_between(
+            database,
+            begins_at,
+            ends_at,
+            always_on_a_day * recorded,
+            compared_from=records_from or ends_at,
+        ),
         days=recorded,
         covered=records_from is not None and records_from <= begins_at,
         always_on_usd=always_on_a_day * days,

@@ -10,7 +10,7 @@ import json
 import os
 import socket
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from uuid import uuid4
 
 from pydantic import (
@@ -33,7 +33,9 @@ Names = Annotated[tuple[str, ...], NoDecode]  # comma-separated in the environme
 
 
 class Settings(BaseSettings):
-    """What all services share."""
+    """What all services share. `beside` are the other settings that the service reads."""
+
+    beside: ClassVar[tuple[type[BaseSettings], ...]] = ()
 
     model_config = SettingsConfigDict(
         env_prefix="REVEILLE_", env_ignore_empty=True, extra="ignore", frozen=True
@@ -98,8 +100,9 @@ class DocumentSettings(BaseSettings):
 
 
 class WorkerSettings(Settings):
-    """What the two workers add."""
+    """What the workers add."""
 
+    beside = (DocumentSettings,)
     server_id: str = Field(
         default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}",
         max_length=255,
@@ -149,9 +152,13 @@ class WorkerSettings(Settings):
         return self.dead_man_seconds or None
 
 
-def shown(settings: BaseSettings) -> str:
-    """The effective values as JSON, for people: secrets and the credentials in URLs are masked."""
+def shown(settings: Settings) -> str:
+    """All effective values as JSON, for people: secrets and the credentials in URLs are masked.
+    Raises ConfigurationError for what is read beside `settings`.
+    """
     values = settings.model_dump(mode="json")
+    for kind in settings.beside:
+        values |= load(kind).model_dump(mode="json")
     return json.dumps(
         {
             name: mask_text(value) if isinstance(value, str) else value

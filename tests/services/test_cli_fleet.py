@@ -236,6 +236,7 @@ async def test_costs_are_those_of_the_gateway_for_any_month_and_document(
     assert Costs.model_validate(told) == behind
     assert told["pools"][0]["containers"] == 1
     assert (await said(run, "costs", "--month", "2020-01"))["cost_usd"] == 0
+    assert "nothing was on record" in (await run("costs", "--month", "2020-01")).output
     assert (await said(run, "costs", "--document", "7"))["tasks"] == []
     table = await run("costs")
     assert "the always-on server costs" in table.output

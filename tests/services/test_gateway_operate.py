@@ -211,7 +211,11 @@ async def test_costs_of_a_month_add_up_to_the_containers_seconds(
     assert january["cost_usd"] == pytest.approx(0.5)
     assert february["cost_usd"] == pytest.approx(0.5)
     assert march["cost_usd"] == 0
-    assert january["always_on_usd"] == pytest.approx(800)
+    assert january["always_on_usd"] == pytest.approx(800 / 31 / 48)  # since records begin
+    assert january["compared_from"] == "2026-01-31T23:30:00Z"
+    assert february["always_on_usd"] == pytest.approx(800)
+    december = await gateway.get("/api/costs?month=2025-12")
+    assert (december["always_on_usd"], december["saved_percent"]) == (0, None)
     assert january["documents"] == 1
     assert january["cost_per_document_usd"] == pytest.approx(0.5)
     assert february["cost_per_document_usd"] is None

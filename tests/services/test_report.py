@@ -39,6 +39,13 @@ async def command(*arguments: str) -> Any:
     return json.loads(result.stdout)
 
 
+async def printed(*arguments: str) -> str:
+    """What it says to people, the terminal's line breaks aside."""
+    result = await asyncio.to_thread(CliRunner().invoke, app, arguments)
+    assert result.exit_code == 0, result.exception
+    return " ".join(result.stdout.split())
+
+
 async def test_terminal_gateway_and_board_agree(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,16 +62,27 @@ async def test_terminal_gateway_and_board_agree(
         costs = await gateway.get("/api/costs")
         async with gateway.session.get(f"{gateway.url}/report") as answer:
             board = await answer.text()
+        async with gateway.session.get(f"{gateway.url}/costs") as answer:
+            costs_page = await answer.text()
 
     assert await command("report", "--days", "30") == over_http
     assert await command("costs") == costs
+    on_record_since = datetime.fromisoformat(costs["compared_from"])
+    assert costs["compared_from"] == over_http["records_from"]
     for metric in over_http["metrics"]:
         assert metric["measured"] is not None, metric
         assert metric["title"] in board
         assert metric["basis"].replace("&", "&amp;") in board
-    assert costs["always_on_usd"] == pytest.approx(1234 * 30 / 31)
+    on_record = timedelta(days=1, hours=1)  # the first container's, in a month of 31 days
+    assert costs["always_on_usd"] == pytest.approx(1234 * (on_record / timedelta(days=31)))
+    since = on_record_since.strftime("%Y-%m-%d %H:%M")
+    assert f"since records begin, {since} UTC" in await printed("costs")
+    assert f"on record since {since} UTC" in await printed("report")
+    assert f'since records begin: <time datetime="{on_record_since.isoformat()}"' in costs_page
     saved = next(m for m in over_http["metrics"] if m["name"] == "savings")
     assert 0 < saved["measured"] < 100
+    # A month of the calendar here, one of 365.25 / 12 days there.
+    assert saved["measured"] == pytest.approx(costs["saved_percent"], rel=0.01)
 
 
 @pytest.mark.parametrize("value", ["-1", "a lot"])
@@ -89,6 +107,7 @@ def facts(cost_usd: float, always_on_usd: float, days: float, *, covered: bool) 
     costs = Costs(
         begins_at=BEGIN,
         ends_at=END,
+        compared_from=BEGIN,
         pools=[pool],
         task_types=[],
         days=[],

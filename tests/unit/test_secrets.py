@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import json
 import re
 import traceback
 from typing import Any
@@ -12,10 +13,11 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from reveille.database import connect, connect_pool
+from reveille.dsn import check_dsn
 from reveille.errors import ConfigurationError
 from reveille.lifecycle import main
 from reveille.logs import mask_text
-from reveille.settings import Settings
+from reveille.settings import DocumentSettings, Settings
 from reveille.tokens import parse_tokens
 
 SERVICES = {
@@ -24,6 +26,7 @@ SERVICES = {
     "heartbeat_monitor": "MonitorSettings",
     "visual_worker": "VisualWorkerSettings",
     "text_worker": "TextWorkerSettings",
+    "combined_worker": "CombinedWorkerSettings",
 }
 # What a password may hold, with marks around it that occur nowhere else.
 PASSWORDS = st.text(
@@ -67,6 +70,30 @@ def test_print_settings_shows_no_secret(
     assert not MARKS.search(printed)
 
 
+READS_DOCUMENTS = [name for name in SERVICES if name.endswith("worker") or "gateway" in name]
+
+
+@pytest.mark.parametrize("service", READS_DOCUMENTS)
+def test_print_settings_shows_those_of_documents_too(
+    service: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever wonders which folder or which limit holds asks the service that reads them."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://h/d")
+    monkeypatch.setenv("REVEILLE_DOCUMENT_ROOT", "/decks")
+    monkeypatch.setenv("REVEILLE_RENDER_SECONDS_MAX", "7")
+    monkeypatch.setattr("sys.argv", [service, "--print-settings"])
+    main(service, settings_of(service), lambda *_: pytest.fail("started"))
+    printed = json.loads(capsys.readouterr().out)
+    assert set(DocumentSettings.model_fields) <= set(printed)
+    assert (printed["document_root"], printed["render_seconds_max"]) == ("/decks", 7)
+
+    monkeypatch.setenv("REVEILLE_RENDER_SECONDS_MAX", "soon")
+    with pytest.raises(SystemExit) as ended:
+        main(service, settings_of(service), lambda *_: pytest.fail("started"))
+    assert ended.value.code == 78
+    assert "REVEILLE_RENDER_SECONDS_MAX" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_setting_that_names_a_secret_is_one(service: str) -> None:
     """A new credential among the settings must be a SecretStr."""
@@ -100,6 +127,18 @@ def test_dsn_that_cannot_be_read_is_not_quoted(pooled: bool, password: str, shap
         asyncio.run(opening(shape.format(password), application_name="test"))
 
     assert not MARKS.search("".join(traceback.format_exception(raised.value)))
+
+
+def test_dsn_that_cannot_be_read_is_answered_with_one_that_can() -> None:
+    """The example reaches the reader whole: what looks like a password would be hidden from them."""
+    with pytest.raises(ConfigurationError) as raised:
+        check_dsn("nonsense")
+    said = mask_text(str(raised.value))
+    assert "***" not in said
+    example = re.search(r"postgresql://\S+[^\s,;]", said)
+    assert example
+    check_dsn(example.group())
+    assert "%40 for @" in said
 
 
 @given(entries=st.lists(PASSWORDS, min_size=1, max_size=4), joint=st.sampled_from((",", "=", "+")))

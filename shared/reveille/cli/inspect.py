@@ -183,12 +183,24 @@ def _show_costs(found: Costs) -> None:
         types = [kind.model_dump() for kind in found.task_types]
         show(types, as_json=False, title="of which busy with")
     each = found.cost_per_document_usd
-    saved = found.saved_percent
     console.print(
         f"${found.cost_usd:.4f} for {found.documents} documents"
         + (f", ${each:.4f} each" if each is not None else "")
-        + f"; the always-on server costs ${found.always_on_usd:.2f} in the same time"
-        + (f" ({saved:.1f} % saved)" if saved is not None else "")
+        + _compared(found)
+    )
+
+
+def _compared(found: Costs) -> str:
+    if found.compared_from >= found.ends_at:
+        return "; nothing was on record then"
+    since = (
+        f"since records begin, {found.compared_from:%Y-%m-%d %H:%M} UTC"
+        if found.compared_later
+        else "in the same time"
+    )
+    saved = found.saved_percent
+    return f"; the always-on server costs ${found.always_on_usd:.2f} {since}" + (
+        f" ({saved:.1f} % saved)" if saved is not None else ""
     )
 
 
