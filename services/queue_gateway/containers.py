@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from queue_gateway.desk import Desk
-from queue_gateway.refusal import Refusal
+from queue_gateway.refusal import Refusal, not_found
 from queue_gateway.route import Call, Route
 from queue_gateway.shapes import Answer, Body, Params
 from reveille import wishes
@@ -108,6 +108,15 @@ async def show(call: Call[ContainerByName, Body]) -> ContainerDetail:
     except wishes.NoSuchContainer as error:
         raise Refusal(404, str(error)) from None
     return ContainerDetail(**row, transitions=[Transition(**one) for one in passed])
+
+
+async def detail(desk: Desk, container_id: int) -> ContainerDetail:
+    """One of all that ever were, whoever bears its name now. Raises Refusal 404."""
+    rows = await desk.store.ask(lambda pool: wishes.look(pool, limit=1, container_id=container_id))
+    if not rows:
+        raise not_found("container", container_id)
+    passed = await desk.store.ask(lambda pool: wishes.passed(pool, container_id))
+    return ContainerDetail(**rows[0], transitions=[Transition(**one) for one in passed])
 
 
 async def start(call: Call[ContainerByName, Wish]) -> Container:

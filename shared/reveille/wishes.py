@@ -36,9 +36,22 @@ class WishDenied(ReveilleError):
     """The container is in a state in which this cannot be wished."""
 
 
-async def look(target: Connection | Pool, name: str | None = None, limit: int = 200) -> list[Row]:
-    """Containers, or those that bore this name, the living ones first."""
-    return [dict(row) for row in await target.fetch(statement("list_containers"), name, limit)]
+async def look(
+    target: Connection | Pool,
+    name: str | None = None,
+    limit: int = 200,
+    *,
+    container_id: int | None = None,
+) -> list[Row]:
+    """Containers, or those that bore this name, the living ones first; or the one with this id."""
+    rows = await target.fetch(statement("list_containers"), name, limit, container_id)
+    return [dict(row) for row in rows]
+
+
+async def passed(target: Connection | Pool, container_id: int) -> list[Row]:
+    """The states that a container has gone through, each with its reason, the first one first."""
+    rows = await target.fetch(statement("container_transitions"), container_id)
+    return [dict(row) for row in rows]
 
 
 async def show(target: Connection | Pool, name: str) -> tuple[Row, list[Row]]:
@@ -46,8 +59,7 @@ async def show(target: Connection | Pool, name: str) -> tuple[Row, list[Row]]:
     Raises NoSuchContainer.
     """
     current = await _current(target, name)
-    rows = await target.fetch(statement("container_transitions"), current["id"])
-    return current, [dict(row) for row in rows]
+    return current, await passed(target, current["id"])
 
 
 async def express(

@@ -16,6 +16,7 @@ from reveille.testing import Database, eventually
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 INSERT = "INSERT INTO processing_queue (document_id, task_type) VALUES ($1, 'visual_analysis') RETURNING id"
+FAILED = "SELECT id FROM containers WHERE state = 'failed'"
 STATUS = "SELECT status FROM processing_queue WHERE id = $1"
 MANY = """
 INSERT INTO processing_queue (document_id, task_type)
@@ -254,6 +255,7 @@ async def test_hostile_text_stays_text(boss: Window, shop: Database) -> None:
         f"/documents/{document_id}",
         f"/tasks/{failed}",
         "/fleet",
+        f"/containers/{await shop.fetchval(FAILED)}",
     ):
         page = await boss.open(path)
         assert await page.locator("img[onerror], main script").count() == 0
@@ -274,6 +276,39 @@ async def test_script_that_slips_into_a_page_does_not_run(boss: Window) -> None:
         *("script-src-elem", "script-src-attr", "style-src-attr")
     }
     boss.complaints.clear()
+
+
+async def test_container_shows_its_states_with_the_reason_for_each(
+    browser: Browser, counter: RunningGateway, boss: Window, shop: Database
+) -> None:
+    """Its own, not those of another that bore the name; live, as text, and without scripts."""
+    await furnish(shop)
+    await shop.execute("UPDATE containers SET state = 'stopped' WHERE name = 'visual-0'")
+    again = await shop.fetchval(
+        "INSERT INTO containers (name, pool, slot, provider, state, reason) "
+        "VALUES ('visual-0', 'visual', 0, 'process', 'ready', $1) RETURNING id",
+        HOSTILE,
+    )
+    page = await boss.open("/fleet")
+    await page.locator(f"#container-{again}").get_by_role("link", name="visual-0").click()
+    await page.locator("#live.on").wait_for()
+    await page.evaluate("window.marked = true")
+    states = page.get_by_role("region", name="States").locator("tbody tr")
+    await expect(states).to_have_count(1)
+    await expect(states.first).to_contain_text(HOSTILE)
+    await shop.execute(
+        "UPDATE containers SET state = 'draining', reason = 'idle for 120 s' WHERE id = $1", again
+    )
+    await expect(states.nth(1)).to_contain_text("idle for 120 s")
+    await expect(page.locator("h1 .status")).to_have_text("draining")
+    assert await boss.stayed()
+
+    async with window(browser, counter, "box", java_script_enabled=False) as mine:
+        page = await mine.open("/fleet")
+        await page.get_by_role("link", name="visual-0").last.click()
+        await expect(page.locator("h1")).to_contain_text("stopped")
+        states = page.get_by_role("region", name="States").locator("tbody .status")
+        await expect(states).to_have_text(["ready", "stopped"])
 
 
 async def test_ten_thousand_tasks(boss: Window, shop: Database) -> None:

@@ -12,6 +12,7 @@ from queue_gateway.testing import RunningGateway
 from reveille.testing import Database
 
 PAGES = ("/", "/tasks", "/documents", "/fleet", "/decisions", "/costs", "/report")
+CONTAINERS = "SELECT '/containers/' || id AS path FROM containers ORDER BY id"
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 CONTRAST = {"runOnly": ["color-contrast"]}
 PHONE = {"width": 390, "height": 844}
@@ -25,7 +26,15 @@ async def furnished(shop: Database) -> list[str]:
     document_id, tasks = await furnish(shop)
     told = ("deck_date_extraction", "slide_feedback", "funding_amount_extraction")
     of_tasks = [f"/tasks/{tasks[name]}" for name in told]
-    return [*PAGES, *of_tasks, f"/documents/{document_id}", "/documents/404404", "/docs"]
+    of_containers = [row["path"] for row in await shop.fetch(CONTAINERS)]
+    return [
+        *PAGES,
+        *of_tasks,
+        *of_containers,
+        f"/documents/{document_id}",
+        "/documents/404404",
+        "/docs",
+    ]
 
 
 async def faults(mine: Window, path: str, options: Any) -> list[str]:

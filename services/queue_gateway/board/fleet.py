@@ -1,10 +1,12 @@
-"""Servers and containers: who works, how they started, and forms to drain, stop and start them."""
+"""Servers and containers: who works, how they started, and forms to drain, stop and start them; and
+one container with the states it has gone through.
+"""
 
 from aiohttp import web
 
 from queue_gateway.board.door import Visitor
 from queue_gateway.board.phases import PHASES, start_seconds, starts
-from queue_gateway.containers import Container, containers
+from queue_gateway.containers import Container, containers, detail
 from queue_gateway.desk import Desk
 from queue_gateway.pages import page
 from queue_gateway.servers import servers
@@ -26,6 +28,14 @@ async def fleet_page(desk: Desk, _: web.Request, visitor: Visitor) -> web.Respon
         start_seconds={container.id: start_seconds(container) for container in found},
         latest={container.id for container in latest_of_each(found)},
         ended=ENDED,
+    )
+
+
+async def container_page(desk: Desk, request: web.Request, visitor: Visitor) -> web.Response:
+    """By id, since a name is borne by many after each other. Raises Refusal 404."""
+    container = await detail(desk, int(request.match_info["id"]))
+    return page(
+        "container.html", visitor=visitor, container=container, ended=container.state in ENDED
     )
 
 

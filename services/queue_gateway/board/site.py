@@ -10,7 +10,7 @@ from queue_gateway.board.actions import add_actions
 from queue_gateway.board.costs import costs_page
 from queue_gateway.board.document import document_page, documents_page, evidence, picture
 from queue_gateway.board.door import Page, Visitor, add_login, guarded
-from queue_gateway.board.fleet import fleet_page
+from queue_gateway.board.fleet import container_page, fleet_page
 from queue_gateway.board.history import Histories
 from queue_gateway.board.lists import decisions_page, tasks_page
 from queue_gateway.board.overview import overview_page
@@ -45,6 +45,7 @@ def add_board(
         ("/documents", documents_page),
         (f"/documents/{ID}", document_page),
         ("/fleet", fleet_page),
+        (f"/containers/{ID}", container_page),
         ("/decisions", decisions_page),
         ("/costs", costs_page),
         ("/report", _report),
