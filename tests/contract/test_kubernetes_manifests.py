@@ -19,7 +19,7 @@ from autoscaler.sightings import name_of
 from reveille.settings import DocumentSettings, Settings, WorkerSettings
 
 FOLDER = Path(__file__).parents[2] / "docker" / "kubernetes"
-POOLS = ("visual", "text")
+POOLS = ("visual", "text", "combined")
 # Read by docker/gpu-entrypoint.sh, not by a service.
 OF_THE_IMAGE = {"REVEILLE_MODELS", "OLLAMA_HOST", "DATABASE_URL"}
 KINDS = {
@@ -175,7 +175,17 @@ def test_scaling_file_can_be_read(tmp_path: Path) -> None:
     file = tmp_path / "scaling.yaml"
     file.write_text(_config("reveille-scaling")["scaling.yaml"])
     scaling = read_scaling(file, overrides={})
-    assert {pool: scaling[pool].max_replicas for pool in POOLS} == {"visual": 3, "text": 3}
+    assert {pool: scaling[pool].max_replicas for pool in POOLS} == dict.fromkeys(POOLS, 3)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_worker_is_given_the_models_that_its_pool_asks(pool: str) -> None:
+    """A model that is not there is fetched while the first task waits, or never."""
+    shared = _config("reveille")
+    vision, text = shared["REVEILLE_VISION_MODEL"], shared["REVEILLE_TEXT_MODEL"]
+    wanted = {"visual": vision, "text": text, "combined": f"{vision} {text}"}[pool]
+    (worker,) = _template(pool)["template"]["spec"]["containers"]
+    assert {"name": "REVEILLE_MODELS", "value": wanted} in worker["env"]
 
 
 def test_image_that_kustomize_renames_is_one_that_is_used() -> None:
