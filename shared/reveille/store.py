@@ -312,21 +312,18 @@ class Store:
         latest = {step.claim.lease_token: step for step in steps}
         recorded = [step for step in steps if step.record]
 
-        async def attempt() -> frozenset[int]:
-            async with self.pool.acquire() as connection, connection.transaction():
-                if recorded:
-                    await connection.execute(statement("add_steps"), *_step_columns(recorded))
-                rows = await connection.fetch(
-                    statement("progress"),
-                    [s.claim.task_id for s in latest.values()],
-                    [s.claim.lease_token for s in latest.values()],
-                    [s.percentage for s in latest.values()],
-                    [_storable(s.name) for s in latest.values()],
-                    [_storable(s.message) for s in latest.values()],
-                )
-                return frozenset(row["lease_token"] for row in rows)
-
-        return await retrying(attempt)
+        rows = await retrying(
+            lambda: self.pool.fetch(
+                statement("progress"),
+                [s.claim.task_id for s in latest.values()],
+                [s.claim.lease_token for s in latest.values()],
+                [s.percentage for s in latest.values()],
+                [_storable(s.name) for s in latest.values()],
+                [_storable(s.message) for s in latest.values()],
+                *_step_columns(recorded),
+            )
+        )
+        return frozenset(row["lease_token"] for row in rows)
 
     async def save_checkpoint(self, claim: Claim, key: str, value: Any) -> bool:
         """Keep a finished part of a task; False when the lease is gone."""

@@ -34,10 +34,12 @@ STATEMENTS = {
     "lowest_claimable": (statement("lowest_claimable"), (TYPES,)),
     "settle": (statement("settle"), SETTLE_ARGUMENTS),
     "heartbeat": (statement("heartbeat"), ("worker-1", 1, 1, [1], [1], TYPES)),
-    "progress": (statement("progress"), ([1], [1], [50], ["step"], ["message"])),
-    "add_steps": (
-        statement("add_steps"),
-        ([1], [1], ["step"], ["completed"], [50], ["message"], [None]),
+    "progress": (
+        statement("progress"),
+        (
+            *([1], [1], [50], ["step"], ["message"]),
+            *([1], [1], ["step"], ["completed"], [50], ["message"], [None]),
+        ),
     ),
     "save_checkpoint": (statement("save_checkpoint"), (1, 1, "key", {})),
 }
@@ -45,7 +47,8 @@ STATEMENTS = {
 LITERALS = {
     "claim": "'worker-1', 1, ARRAY['deck_date_extraction', 'startup_name_extraction'], 2, 60",
     "settle": "'{1}', '{1}', '{done}', '{NULL}', '{NULL}', '{1}', '{NULL}', '{NULL}', '{NULL}'",
-    "progress": "'{1}', '{1}', '{50}', '{step}', '{message}'",
+    "progress": "'{1}', '{1}', '{50}', '{step}', '{message}', "
+    "'{1}', '{1}', '{step}', '{completed}', '{50}', '{message}', '{NULL}'",
 }
 
 

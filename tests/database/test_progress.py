@@ -1,4 +1,4 @@
-"""progress.sql, add_steps.sql and the checkpoints: what a running task says of itself."""
+"""progress.sql and the checkpoints: what a running task says of itself."""
 
 from typing import Any
 

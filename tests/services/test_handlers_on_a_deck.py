@@ -61,6 +61,10 @@ class Pages:
         self._texts = texts
         self.page_count = len(texts)
         self.rendered: list[int] = []
+        self.released_after: list[int] = []
+
+    def release(self) -> None:
+        self.released_after = list(self.rendered)
 
     async def page_texts(self) -> list[SimpleNamespace]:
         return [self._text(number) for number in range(1, self.page_count + 1)]
@@ -223,6 +227,15 @@ async def test_slide_with_endless_text_is_cut_to_the_models_budget(name: str) ->
     await run(name, world)
     (asked,) = world.model.asked
     assert len(asked.prompt) + len(asked.system) <= 4_000
+
+
+async def test_visual_analysis_lets_the_render_child_go_before_the_last_question() -> None:
+    """The next deck's first question does not wait until this one's child is gone."""
+    world = World()
+    world.model.fails_at = 4
+    with pytest.raises(LeaseLost):
+        await run("visual_analysis", world)
+    assert world.deck.released_after == [1, 2, 3, 4, 5]
 
 
 async def test_visual_analysis_renders_nothing_when_every_slide_was_finished_before() -> None:

@@ -373,6 +373,17 @@ async def test_closing_kills_a_child_that_is_busy(monkeypatch: pytest.MonkeyPatc
     assert is_gone(document.process_id)
 
 
+async def test_released_document_loses_its_child_while_it_is_open() -> None:
+    """Who has the last page need not wait for the child's end when closing."""
+    async with opened(testing_pdfs.deck("One", "Two", "Three")) as document:
+        pages = [page.number async for page in document.pages()]
+        document.release()
+        assert await asyncio.to_thread(eventually, lambda: is_gone(document.process_id))
+        assert (pages, document.page_count, document.warnings) == ([1, 2, 3], 3, ())
+        with pytest.raises(DocumentClosed):
+            await document.page(1)
+
+
 async def test_page_under_way_when_the_document_closes_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,9 +1,12 @@
 """visual_analysis: each slide's image and text layer go to the vision model; one row per slide.
 
 While the model answers for one slide, the document renders the next. Each finished slide is a
-checkpoint: a task that is interrupted at slide 17 resumes there.
+checkpoint: a task that is interrupted at slide 17 resumes there. What is done between the last answer
+and the end, and between a claim and the first question, the GPU waits for: so the render child ends
+during the last question.
 """
 
+import asyncio
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -21,14 +24,15 @@ TEXT_CONTENT_CHARS_MAX = 100_000  # a slide has 500; what has more is no slide
 
 async def handle(options: TaskOptions, context: HandlerContext) -> Outcome:
     """Analyse every slide, from the first one that no earlier attempt has finished."""
-    document = await context.document()
-    parts = await Parts.load(context)
+    document, parts = await asyncio.gather(context.document(), Parts.load(context))
     count = document.page_count
     rows = [parts.recall(_key(number)) for number in range(1, _first_open(parts, count))]
     if len(rows) < count:
         # aclosing: an attempt that ends early must not leave a page rendering behind.
         async with aclosing(document.pages(start=len(rows) + 1)) as pages:
             async for page in pages:
+                if page.number == count:
+                    document.release()
                 work = partial(_analyse, context, page, count)
                 rows.append(await parts.once(_key(page.number), work))
                 await context.progress(

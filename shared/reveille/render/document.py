@@ -32,6 +32,7 @@ class Document:
 
     def __init__(self, child: RenderProcess, opened: dict[str, Any]) -> None:
         self._child = child
+        self._leaving: asyncio.Task[None] | None = None
         self._texts: dict[int, PageText] = {}
         self.page_count = int(opened["page_count"])
         self.findings = Findings(
@@ -109,6 +110,13 @@ class Document:
         finally:
             if upcoming is not None:
                 upcoming.cancel()
+
+    def release(self) -> None:
+        """No page will be asked for any more: the child ends while the caller goes on, who then need
+        not wait for it when closing.
+        """
+        if self._leaving is None:
+            self._leaving = asyncio.create_task(self.aclose(), name="render child's end")
 
     async def aclose(self) -> None:
         """Kill the render child. May be called twice."""
