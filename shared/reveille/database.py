@@ -29,8 +29,9 @@ RELEASE_SECONDS_MAX = 5.0
 RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.05, 5.0
 RETRYING_SECONDS = 60.0
 
-# A plan may be made while the queue is empty and used when it is full: it must be the index's.
-PLAN_ONCE = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
+# A plan may be made while the queue is empty and used when it is full: it must be the index's. What has
+# to read all of a small table nevertheless looks so dear then that it would be compiled, for seconds.
+PLAN_ONCE = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "jit": "off"}
 
 # Whatever talking to a database can raise: the server's complaints, the driver's, the network's.
 # InternalClientError comes up too: the server's farewell and our next statement may cross.

@@ -132,9 +132,11 @@ class Store:
         ends: Sequence[End],
         *,
         floors: Mapping[tuple[str, int], int] = NO_FLOORS,
+        elsewhere: Sequence[int] = (),
     ) -> Turn:
         """Settle `ends` and claim up to `limit` tasks, in one transaction; with `floors`, by type and
-        priority, only tasks from these ids on.
+        priority, only tasks from these ids on. The tasks `elsewhere` are left to other servers for
+        a while, if there are any that take them.
 
         Raises LockNotAvailableError when a row stays locked: other ends need not wait for it.
         Retried when the database went away: a turn that was committed without our hearing of it
@@ -145,7 +147,7 @@ class Store:
         async def attempt() -> Turn:
             async with self.pool.acquire() as connection:
                 turn = partial(
-                    self._turn, connection, registration, task_types, limit, ends, floors
+                    self._turn, connection, registration, task_types, limit, ends, floors, elsewhere
                 )
                 if not any(isinstance(e.outcome, Done) and e.outcome.results for e in ends):
                     return await turn()
@@ -164,8 +166,9 @@ class Store:
         limit: int,
         ends: Sequence[End],
         floors: Mapping[tuple[str, int], int],
+        elsewhere: Sequence[int],
     ) -> Turn:
-        claim = "claim_above" if floors else "claim"
+        claim = "claim_above" if floors or elsewhere else "claim"
         claim_arguments: tuple[Any, ...] = ()
         if registration is not None and limit > 0:
             claim_arguments = (
@@ -175,9 +178,9 @@ class Store:
                 limit,
                 self._lock_grace_seconds,
             )
-            if floors:
+            if floors or elsewhere:
                 every = [(name, priority) for name in task_types for priority in Priority]
-                claim_arguments += ([floors.get(key, 0) for key in every],)
+                claim_arguments += ([floors.get(key, 0) for key in every], elsewhere)
         if not ends:
             if not claim_arguments:
                 return Turn()

@@ -26,10 +26,10 @@ SETTLE_ARGUMENTS = ([1], [1], ["done"], [None], [None], [1.0], [None], [None], [
 STATEMENTS = {
     "claim": (statement("claim"), ("worker-1", 1, TYPES, 2, 60.0)),
     "turn": (together("claim", "settle"), ("worker-1", 1, TYPES, 2, 60.0, *SETTLE_ARGUMENTS)),
-    "claim_above": (statement("claim_above"), ("worker-1", 1, TYPES, 2, 60.0, [1] * 6)),
+    "claim_above": (statement("claim_above"), ("worker-1", 1, TYPES, 2, 60.0, [1] * 6, [1])),
     "turn above": (
         together("claim_above", "settle"),
-        ("worker-1", 1, TYPES, 2, 60.0, [1] * 6, *SETTLE_ARGUMENTS),
+        ("worker-1", 1, TYPES, 2, 60.0, [1] * 6, [1], *SETTLE_ARGUMENTS),
     ),
     "lowest_claimable": (statement("lowest_claimable"), (TYPES,)),
     "settle": (statement("settle"), SETTLE_ARGUMENTS),
@@ -184,3 +184,17 @@ async def test_plans_made_while_the_queue_is_empty_hold_when_it_is_full(queue: A
         assert set(of_the_queue) <= {"processing_queue_claimable", "processing_queue_pkey"}, name
         assert all(of_the_queue.values()), (name, plan)
         assert ("Seq Scan", None) not in scans_of_the_queue(plan), name
+
+
+async def test_nothing_that_workers_plan_once_is_compiled(queue: Any) -> None:
+    """With sequential scans made dear, Postgres would spend seconds on machine code for a look."""
+    compiled = []
+    async with queue.database.connect() as connection:
+        for name, value in PLAN_ONCE.items():
+            await connection.execute(f"SET {name} = '{value}'")
+        for name, (sql, arguments) in STATEMENTS.items():
+            ((plan,),) = [await connection.fetchval(f"EXPLAIN (FORMAT JSON) {sql}", *arguments)]
+            if "JIT" in plan:
+                compiled.append(name)
+
+    assert compiled == []

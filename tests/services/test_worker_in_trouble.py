@@ -76,7 +76,7 @@ async def living(worker: WorkerService, database: Database) -> AsyncIterator[asy
     async def active() -> bool:
         if life.done():
             await life
-        return await server(database, "status") == "active"
+        return await server(database, "status", worker.worker_settings.server_id) == "active"
 
     try:
         await eventually(active)
@@ -87,8 +87,11 @@ async def living(worker: WorkerService, database: Database) -> AsyncIterator[asy
         await worker.telemetry.aclose()
 
 
-async def server(database: Database, column: str) -> Any:
-    return await database.fetchval(f"SELECT {column} FROM processing_servers WHERE id = 'w-1'")  # noqa: S608
+async def server(database: Database, column: str, server_id: str = "w-1") -> Any:
+    return await database.fetchval(
+        f"SELECT {column} FROM processing_servers WHERE id = $1",  # noqa: S608
+        server_id,
+    )
 
 
 async def add(database: Database, **columns: Any) -> int:

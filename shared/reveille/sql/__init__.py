@@ -7,12 +7,20 @@ from functools import cache
 from importlib.resources import files
 
 _FINAL = re.compile(r"^\)\nUPDATE ", re.MULTILINE)
+_GOES_ON = re.compile(r"^\)\n-- .*: see (\w+)\.sql\.\n\Z", re.MULTILINE)
 
 
 @cache
 def statement(name: str) -> str:
-    """The text of `<name>.sql`."""
-    return files(__package__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
+    """The text of `<name>.sql`. One that ends with `: see <other>.sql.` goes on with the other's
+    final UPDATE.
+    """
+    text = files(__package__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
+    other = _GOES_ON.search(text)
+    if other is None:
+        return text
+    _, update = _FINAL.split(statement(other[1]), maxsplit=1)
+    return f"{text[: other.start()]})\nUPDATE {update}"
 
 
 @cache

@@ -1,6 +1,8 @@
 -- As claim.sql, but from floors on: $6 has three ids for each of the types $3, for its priorities 1, 2 and 3. What was
 -- claimed below is not walked over again. For times at which vacuum may not remove it, because somebody's snapshot is old
 -- (worker/floors.py). Type, priority and id are all bounds of the index scan: 1 µs for each dead row that lies between.
+-- And it passes the tasks $7 over, for another server that takes their type, until they have waited 30 seconds for it
+-- (worker/elsewhere.py).
 WITH picked AS MATERIALIZED (
     SELECT c.id
     FROM (SELECT t.name, f.n::integer AS n
@@ -14,19 +16,11 @@ WITH picked AS MATERIALIZED (
         SELECT q.id, q.priority FROM processing_queue q
         WHERE q.status = 'queued' AND q.task_type = wanted.name AND q.priority = every.priority
           AND q.id >= ($6::bigint[])[3 * wanted.n - 3 + every.priority]
+          AND (q.id <> ALL ($7::bigint[]) OR coalesce(q.claimable_at, q.created_at) < reveille_now() - interval '30 seconds'
+               OR NOT EXISTS (SELECT 1 FROM processing_servers o WHERE o.id <> $1 AND o.status = 'active'
+                              AND o.capabilities -> wanted.name NOT IN ('false', 'null')))
         ORDER BY q.id LIMIT $4 FOR UPDATE SKIP LOCKED
     ) AS c
     ORDER BY c.priority DESC, c.id LIMIT $4
 )
-UPDATE processing_queue q SET
-    status = 'processing', locked_by = $1, locked_at = reveille_now(),
-    lock_expires_at = reveille_now() + make_interval(
-        secs => (SELECT t.timeout_seconds FROM task_types t WHERE t.name = q.task_type) + $5::double precision),
-    lease_token = reveille_new_lease_token(), started_at = reveille_now(), attempt = q.attempt + 1,
-    progress_percentage = 0, next_retry_at = NULL
-WHERE q.id = ANY (ARRAY(SELECT id FROM picked))
-RETURNING q.id AS task_id, q.lease_token, q.document_id, q.task_type, q.priority, q.attempt, q.max_retries,
-    (SELECT t.timeout_seconds FROM task_types t WHERE t.name = q.task_type) AS timeout_seconds,
-    (SELECT t.stall_seconds FROM task_types t WHERE t.name = q.task_type) AS stall_seconds, q.created_at, coalesce(q.claimable_at, q.created_at) AS claimable_at, q.started_at,
-    q.file_path, q.company_id, q.processing_options, q.traceparent, q.tracestate, q.process_traceparent AS previous_traceparent,
-    q.depends_on
+-- What is done with them: see claim.sql.

@@ -20,6 +20,7 @@ from reveille.store import Step, Store
 from reveille.task import Claim
 from reveille.task_types import TaskType
 from reveille.task_types.handling import Handler, HandlerContext
+from reveille.worker.elsewhere import STALLED
 from reveille.worker.progress import ProgressReporter
 
 log = structlog.get_logger(__name__)
@@ -200,7 +201,7 @@ def _late(limit: Limit) -> Outcome:
             error=f"not done within {limit.timeout_seconds:.0f} s, the time limit of its task type",
         )
     return Retry(
-        reason="stalled",
+        reason=STALLED,
         error=f"no progress for {limit.stall_seconds:.0f} s, the stall limit of its task type",
     )
 

@@ -23,6 +23,7 @@ from reveille.worker.attempts import Attempts
 from reveille.worker.counting import count_model_call
 from reveille.worker.dead_man import DeadMan
 from reveille.worker.direct import direct_routes
+from reveille.worker.elsewhere import Elsewhere
 from reveille.worker.gpu import follow_gpus
 from reveille.worker.gpu_health import GpuHealth
 from reveille.worker.membership import Membership
@@ -121,6 +122,7 @@ class WorkerService(Service):
             self.held,
             pool=self.task_pool,
             task_types=self.task_types,
+            elsewhere=Elsewhere(settings.backoff_max_seconds),
             metrics=self.telemetry.metrics,
             begin=self.attempts.begin,
             settled=self.attempts.settled,

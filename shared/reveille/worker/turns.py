@@ -15,6 +15,7 @@ from reveille.notifier import SecondLooks
 from reveille.outcome import Outcome
 from reveille.store import End, Store
 from reveille.task import Claim, Pool
+from reveille.worker.elsewhere import Elsewhere
 from reveille.worker.ends import StuckEnds, is_about_an_end
 from reveille.worker.floors import Floors
 from reveille.worker.running import Held, Running
@@ -46,6 +47,7 @@ class Turns:
         *,
         pool: Pool,
         task_types: Sequence[str],
+        elsewhere: Elsewhere,
         metrics: Metrics,
         begin: Callable[[Claim], None],
         settled: Callable[[Running, Outcome, str | None], None],
@@ -57,6 +59,7 @@ class Turns:
         self._held = held
         self._pool = pool
         self._task_types = task_types
+        self._elsewhere = elsewhere
         self._metrics = metrics
         self._begin = begin
         self._settled = settled
@@ -97,11 +100,12 @@ class Turns:
         """The heartbeat saw that something waits."""
         if self._slots.free:
             looking = self.look or self.looks is not None or self.under_way.locked()
-            self._rescued = self._standing.accepting and not looking
+            self._rescued = self._standing.accepting and not looking and not self._elsewhere
             self.hear()
 
     def end(self, running: Running, end: End) -> None:
         """An attempt is over."""
+        self._elsewhere.ended(end)
         self._ends.append((running, end))
         self._news.set()
 
@@ -170,6 +174,7 @@ class Turns:
             limit,
             [end for _, end in ends],
             floors=self.floors.in_force,
+            elsewhere=self._elsewhere.tasks(),
         )
         if limit:
             self.floors.looked(time.monotonic() - began, turn.claims)
