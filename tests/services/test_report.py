@@ -85,6 +85,29 @@ async def test_terminal_gateway_and_board_agree(
     assert saved["measured"] == pytest.approx(costs["saved_percent"], rel=0.01)
 
 
+async def test_records_begin_where_the_archive_does(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that has left for the archive is still the first on record."""
+    monkeypatch.setenv("DATABASE_URL", database.dsn)
+    first = END - timedelta(days=5)
+    await database.set_now(first)
+    for statement in TASKS:
+        await database.execute(statement)
+    await database.set_now(END)
+    await database.execute(
+        "INSERT INTO processing_queue (document_id, task_type) VALUES (9, 'visual_analysis')"
+    )
+    moved = await database.fetchval("SELECT moved FROM reveille_archive_tasks($1, 0, 10)", END)
+
+    assert moved == 8
+    for said in (
+        (await command("costs"))["compared_from"],
+        (await command("report"))["records_from"],
+    ):
+        assert datetime.fromisoformat(said) == first
+
+
 @pytest.mark.parametrize("value", ["-1", "a lot"])
 def test_price_that_is_none_is_named(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A typing error is not a saving."""

@@ -199,9 +199,13 @@ def _compared(found: Costs) -> str:
         else "in the same time"
     )
     saved = found.saved_percent
-    return f"; the always-on server costs ${found.always_on_usd:.2f} {since}" + (
-        f" ({saved:.1f} % saved)" if saved is not None else ""
-    )
+    if saved is None:
+        gained = ""
+    elif saved < 0:
+        gained = f" (${-found.saved_usd:.2f} less)"
+    else:
+        gained = f" ({saved:.1f} % saved)"
+    return f"; the always-on server costs ${found.always_on_usd:.2f} {since}{gained}"
 
 
 def _costs_of_document(document_id: int, as_json: bool) -> None:
