@@ -92,8 +92,9 @@ BEGIN
             USING ERRCODE = 'check_violation';
     END IF;
     task.status := coalesce(task.status, 'queued');
-    task.retry_count := coalesce(task.retry_count, 0);
-    task.error_count := coalesce(task.error_count, 0);
+    -- Below zero there would be no end of retries; a counter at its limit could not be raised any more.
+    task.retry_count := least(greatest(coalesce(task.retry_count, 0), 0), 1000000);
+    task.error_count := least(greatest(coalesce(task.error_count, 0), 0), 1000000);
     task.progress_percentage := coalesce(task.progress_percentage, 0);
     IF task.progress_percentage NOT BETWEEN 0 AND 100 THEN
         RAISE EXCEPTION 'progress_percentage must be between 0 and 100, not %', task.progress_percentage
@@ -149,7 +150,7 @@ LANGUAGE plpgsql STABLE AS $$
 BEGIN
     IF NEW.status = 'queued' AND NEW.priority BETWEEN 1 AND 3 AND NEW.depends_on IS NULL AND NEW.next_retry_at IS NULL
        AND NEW.processing_options >= '{}' AND NOT NEW.processing_options ? 'depends_on'  -- of all JSON, objects sort last
-       AND NEW.progress_percentage + NEW.retry_count + NEW.error_count = 0 THEN
+       AND (NEW.progress_percentage | NEW.retry_count | NEW.error_count) = 0 THEN  -- bits: no sum that cancels out or overflows
         SELECT t.pool, coalesce(NEW.max_retries, t.max_retries) INTO NEW.pool, NEW.max_retries
         FROM %1$I.task_types t WHERE t.name = NEW.task_type;
         IF NEW.traceparent IS NULL THEN

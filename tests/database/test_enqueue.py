@@ -7,6 +7,8 @@ from typing import Any
 import asyncpg
 import pytest
 
+from reveille.outcome import Retry
+
 VALID = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 OTHER_COLUMNS = [
     "priority",
@@ -64,6 +66,38 @@ async def test_insert_of_the_two_needed_columns_gets_every_default(queue: Any) -
     }
     assert {name: task[name] for name in expected} == expected
     assert before <= task["created_at"] == task["claimable_at"] < before + timedelta(seconds=30)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"retry_count": -(2**31)}, (0, 0)),
+        ({"retry_count": -1, "error_count": 1}, (0, 1)),  # a sum of nothing
+        ({"retry_count": 2**31 - 1, "error_count": 2**31 - 1}, (10**6, 10**6)),
+    ],
+)
+async def test_counters_that_make_no_sense_are_mended(
+    queue: Any, given: dict[str, int], kept: tuple[int, int]
+) -> None:
+    """Below zero there would be no end of retries, and one at its limit could not be raised: the
+    attempt's end would be refused for ever.
+    """
+    task_id = await queue.add(**given)
+    row = await queue.row(task_id)
+    assert (row["retry_count"], row["error_count"]) == kept
+
+    claim = await queue.claim_one()
+    await queue.end(claim, outcome=Retry(reason="timeout", error="too late"))
+    assert (await queue.row(task_id))["error_count"] == kept[1] + 1
+
+
+async def test_task_with_less_than_no_retries_fails_at_its_first_error(queue: Any) -> None:
+    """It is tried once, as with none."""
+    task_id = await queue.add(max_retries=-5)
+
+    await queue.end(await queue.claim_one(), outcome=Retry(reason="timeout", error="too late"))
+
+    assert await queue.statuses(task_id) == ["failed"]
 
 
 async def test_insert_with_explicit_nulls_gets_the_defaults(queue: Any) -> None:
