@@ -104,8 +104,8 @@ def cut_before_pages() -> bytes:
     return whole[: whole.index(b"2 0 obj")]
 
 
-def nested_forms(depth: int = 12) -> bytes:
-    """A few kB that ask for 10 to the power of `depth` drawing operations."""
+def nested_forms(depth: int = 12, *, first: int = 10) -> bytes:
+    """A few kB that ask for 10 to the power of `depth` drawing operations, for each of `first`."""
     calls = "/X Do " * 10
     objects = {}
     for level in range(depth):
@@ -114,7 +114,7 @@ def nested_forms(depth: int = 12) -> bytes:
             entries += f"/Resources<</XObject<</X {1001 + level} 0 R>>>>"
         content = calls if level < depth - 1 else "0 0 m 960 540 l S"
         objects[1000 + level] = stream(content, entries)
-    return pages([calls], resources="/XObject<</X 1000 0 R>>", objects=objects)
+    return pages(["/X Do " * first], resources="/XObject<</X 1000 0 R>>", objects=objects)
 
 
 def swollen_stream(gigabytes: float = 4) -> bytes:
