@@ -70,7 +70,8 @@ async def test_whatever_is_asked_the_answer_is_one_that_the_document_names(
             *(sys.executable, "-m", "schemathesis.cli"),
             *("--config-file", str(FOLDER / "schemathesis.toml")),
             *("run", f"{url}/openapi.json"),
-            *("--phases", "coverage,fuzzing", "--max-examples", "2", "--seed", "1"),
+            *("--phases", "coverage,fuzzing", "--max-examples", "2", "--generation-deterministic"),
+            *("--suppress-health-check", "all"),  # a generator that is slow: so is the machine
             *("--checks", "all", "--continue-on-failure", "--no-shrink", "--warnings", "off"),
             *("--exclude-path-regex", "/events$"),  # they never end
             *("--request-timeout", "60"),
