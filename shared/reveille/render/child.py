@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, NoReturn
 
 import pymupdf
 
-from reveille.render import confinement, findings, frames, png, visibility
+from reveille.render import confinement, findings, frames, visibility
 
 PR_SET_PDEATHSIG = 1
 _NO_MEMORY = re.compile(r"alloc \(.*\) failed|out of memory")
@@ -111,7 +111,7 @@ class PageServer:
         pixmap = self._render(page)
         all_layers = None if self._all_layers is None else self._all_layers[number - 1]
         reading = visibility.read_page(page, pixmap, all_layers)
-        data = png.encode(pixmap) if image else b""
+        data = pixmap.tobytes("png") if image else b""
         complaints = pymupdf.TOOLS.mupdf_warnings()
         if _NO_MEMORY.search(complaints):
             # MuPDF leaves out what it had no memory for and goes on.
