@@ -15,7 +15,7 @@ DEPTH = 3  # a tenth of a second to some, for each of the calls on the page
 
 
 async def slow_page() -> bytes:
-    """A PDF whose page takes this machine's renderer about a minute and a half."""
+    """A PDF whose page takes this machine's renderer about two minutes, so that it is one at least."""
     calls, took = 1, 0.0
     while took < 3.0:
         calls *= 2
@@ -26,7 +26,7 @@ async def slow_page() -> bytes:
             async for _ in pdf.pages():
                 pass
             took = time.monotonic() - began
-    return testing_pdfs.nested_forms(DEPTH, first=round(calls * 1.5 * RENDER_SECONDS / took))
+    return testing_pdfs.nested_forms(DEPTH, first=round(calls * 2 * RENDER_SECONDS / took))
 
 
 @pytest.mark.slow
