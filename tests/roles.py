@@ -17,6 +17,7 @@ ROLES = {
     "reveille heartbeat-monitor": "reveille_monitor",
     "reveille visual-worker": "reveille_worker",
     "reveille text-worker": "reveille_worker",
+    "reveille combined-worker": "reveille_worker",
     "reveille heartbeat": "reveille_worker",
 }
 

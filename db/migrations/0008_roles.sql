@@ -80,7 +80,7 @@ SELECT role_name, privileges, 'TABLE', unnest(string_to_array(tables, ' ')) FROM
     ('reveille_backend', 'INSERT (filename, media_type, sha256, size_bytes, content, company_id)', 'documents'),
     ('reveille_backend', 'SELECT', 'processing_queue task_dependencies task_types task_attempts processing_progress documents '
         'visual_analysis_results slide_feedback extraction_results template_analysis_results specialized_analysis_results '
-        'document_results queue_depth'),
+        'document_results queue_depth container_costs cost_segments'),
 
     -- Takes tasks and ends them; what a task is and says of itself stays as it was enqueued. Adds results, and takes away
     -- only what an earlier attempt of the same task left (insert_*.sql).
@@ -149,7 +149,7 @@ SELECT role_name, 'USAGE', 'SEQUENCE', object_name FROM (VALUES
 
 INSERT INTO reveille_privileges (role_name, privileges, object_kind, object_name)
 SELECT role_name, 'EXECUTE', 'FUNCTION', unnest(string_to_array(functions, ' ')) FROM (VALUES
-    ('reveille_backend', 'retry_failed_task'),
+    ('reveille_backend', 'retry_failed_task container_segments'),
     -- an external server, by SQL, is a worker
     ('reveille_worker', 'get_next_processing_task update_task_progress complete_task retry_failed_task cleanup_expired_locks reveille_recover_tasks '
         'reveille_new_lease_token'),

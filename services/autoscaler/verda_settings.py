@@ -5,6 +5,7 @@ provider needs none of it.
 """
 
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -21,8 +22,8 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class VerdaSettings(BaseSettings):
-    """How the API is reached, and what a worker's deployment gets. `{pool}` in the image's name is
-    the pool's.
+    """How the API is reached, and what a worker's deployment gets. `{pool}` in the image's name and
+    in the command is the pool's.
     """
 
     model_config = SettingsConfigDict(
@@ -33,6 +34,10 @@ class VerdaSettings(BaseSettings):
     verda_client_id: SecretStr = SecretStr("")
     verda_client_secret: SecretStr = SecretStr("")
     verda_image: str = Field("", description="with a tag that is not latest, or a digest")
+    verda_command: str = Field(
+        "",
+        description="in place of the image's own; {pool} as above, so that one image does for all",
+    )
     verda_registry_credentials: str = Field(
         "", description="name of credentials kept at Verda; unset: the image is public"
     )
@@ -71,13 +76,25 @@ class VerdaSettings(BaseSettings):
             raise ValueError(f"{url!r} is no https:// address")
         return url.rstrip("/")
 
+    @field_validator("verda_image", "verda_command")
+    @classmethod
+    def _for_a_pool(cls, value: str) -> str:
+        try:
+            value.format(pool="visual")
+        except (KeyError, IndexError, ValueError):
+            raise ValueError(f"{value!r} may have no other braces than {{pool}}") from None
+        return value
+
+    @field_validator("verda_command")
+    @classmethod
+    def _words(cls, command: str) -> str:
+        shlex.split(command)  # raises ValueError for quotes that do not close
+        return command
+
     @field_validator("verda_image")
     @classmethod
     def _pinned(cls, image: str) -> str:
-        try:
-            name = image.format(pool="visual").rpartition("/")[2]
-        except (KeyError, IndexError, ValueError):
-            raise ValueError(f"{image!r} may have no other braces than {{pool}}") from None
+        name = image.format(pool="visual").rpartition("/")[2]
         tag = name.partition(":")[2]
         if image and (not tag or tag == "latest"):
             raise ValueError(f"{image!r} needs a tag other than latest: Verda takes no other")

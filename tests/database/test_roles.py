@@ -130,6 +130,13 @@ async def test_backend_enqueues_reads_cancels_and_redrives(queue: Any, database:
         assert await queue.statuses(plain, after, held) == ["queued", "blocked", "blocked"]
         assert len(ids) == 11
         assert await backend.fetch("SELECT results FROM document_results") == []
+        await database.execute(
+            "INSERT INTO containers (name, pool, slot, provider, state, reason, creating_at, price_usd_per_hour) "
+            "VALUES ('visual-0', 'visual', 0, 'process', 'booting', 'test', reveille_now() - interval '1 hour', 2)"
+        )
+        for view in "container_costs", "cost_segments":
+            cost = await backend.fetchval(f"SELECT sum(cost_usd) FROM {view}")  # noqa: S608
+            assert cost == pytest.approx(2, rel=0.01)
 
 
 async def test_worker_lives_its_whole_life(queue: Any, database: Database) -> None:

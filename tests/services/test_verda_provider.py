@@ -79,6 +79,7 @@ async def test_deployment_is_one_replica_with_the_vendors_scaler_off(
     scaling = body["scaling"]
     assert (scaling["min_replica_count"], scaling["max_replica_count"]) == (1, 1)
     assert body["container_registry_settings"] == {"is_private": False}
+    assert body["containers"][0]["entrypoint_overrides"] == {"enabled": False}
 
 
 async def test_image_registry_volumes_and_secrets_come_from_the_settings(
@@ -90,6 +91,7 @@ async def test_image_registry_volumes_and_secrets_come_from_the_settings(
         verda_secrets=("DATABASE_URL=reveille-dsn",),
         verda_volumes=("scratch:/data", "memory:/dev/shm:8192", "shared:/models:v-1"),
         verda_port=9000,
+        verda_command="python -m {pool}_worker",
         surroundings={
             "DATABASE_URL": "postgresql://there",
             "REVEILLE_DATABASE_URL": "postgresql://there",
@@ -102,6 +104,10 @@ async def test_image_registry_volumes_and_secrets_come_from_the_settings(
     (container,) = body["containers"]
     assert container["image"] == "registry.test/reveille/text-worker:1"
     assert container["exposed_port"] == container["healthcheck"]["port"] == 9000
+    assert container["entrypoint_overrides"] == {
+        "enabled": True,
+        "cmd": ["python", "-m", "text_worker"],
+    }
     assert body["container_registry_settings"]["credentials"] == {"name": "pull"}
     assert [mount["type"] for mount in container["volume_mounts"]] == [
         "scratch",
@@ -559,6 +565,8 @@ def test_missing_settings_are_all_named() -> None:
         ("verda_image", "worker", "other than latest"),
         ("verda_image", "host:5000/worker:latest", "other than latest"),
         ("verda_image", "worker-{slot}:1", "no other braces"),
+        ("verda_command", "python -m {slot}", "no other braces"),
+        ("verda_command", "python -m 'text_worker", "No closing quotation"),
         ("verda_secrets", "database_url=x", "no VARIABLE=name-of-a-secret"),
         ("verda_volumes", "scratch", "has to begin with /"),
         ("verda_volumes", "memory:/dev/shm", "is no volume"),

@@ -54,5 +54,6 @@ SCENARIO = Scenario(
     better="more",
     cases=_cases,
     rounds=1,
-    note=f"Measured over the {CALLS_PER_SLOT} first calls of each slot; a gap is from one call's end to the next one's start.",
+    note=f"Measured over the {CALLS_PER_SLOT} first calls of each slot; a gap is from one call's end to the next "
+    "one's start.",
 )

@@ -1,6 +1,7 @@
 """What a slot's deployment looks like to the API: pure, from its spec and the settings."""
 
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,7 +38,7 @@ def body_of(
                 "image": settings.verda_image.format(pool=spec.pool),
                 "exposed_port": settings.verda_port,  # demanded even of those that only pull
                 "healthcheck": {"enabled": True, "port": settings.verda_port, "path": "/livez"},
-                "entrypoint_overrides": {"enabled": False},
+                "entrypoint_overrides": _command(settings, spec.pool),
                 "env": _variables(settings, {**environment, STAMP: installation}),
                 "volume_mounts": [mount_of(word) for word in settings.verda_volumes],
             }
@@ -53,6 +54,12 @@ def plain_secrets(body: Mapping[str, Any]) -> list[str]:
         for variable in container["env"]
         if variable["type"] == "plain" and _TELLING.fullmatch(variable["name"])
     ]
+
+
+def _command(settings: VerdaSettings, pool: str) -> dict[str, Any]:
+    """The image's entry point stays: it starts the model server, then what it is given."""
+    words = shlex.split(settings.verda_command.format(pool=pool))
+    return {"enabled": True, "cmd": words} if words else {"enabled": False}
 
 
 def _registry(settings: VerdaSettings) -> dict[str, Any]:
