@@ -34,6 +34,18 @@ def test_container_is_not_killed_before_its_drain_ends(name: str) -> None:
     assert grace_seconds > drain_seconds
 
 
+@pytest.mark.parametrize("name", LONG_RUNNING)
+def test_setting_that_compose_does_not_name_reaches_the_service(name: str) -> None:
+    """There are a hundred; compose names those that most change."""
+    assert SERVICES[name]["env_file"] == [{"path": "reveille.env", "required": False}]
+
+
+def test_files_with_secrets_are_committed_by_nobody() -> None:
+    """`git add .` after the how-to was followed must not publish a password."""
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    assert {"/.env", "/reveille.env"} <= set(ignored)
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_container_of_ours_has_no_more_rights_than_it_needs(name: str) -> None:
     """A hostile PDF that gets through must find nothing to write to and no capability."""
