@@ -48,14 +48,16 @@ BEGIN
 END $$;
 
 -- Of the `rows_max` tasks after `after_id`, those that ended before `ended_before` move. `last_id` is where the next call
--- goes on, NULL when nothing old enough follows; `moved` is NULL while another call is at it. Waits for no row's lock.
+-- goes on, NULL when nothing old enough follows; `lowest_left` is the first of these tasks that stays, NULL when none does;
+-- `moved` is NULL while another call is at it. Waits for no row's lock.
 CREATE FUNCTION reveille_archive_tasks(
-    ended_before timestamptz, after_id bigint, rows_max integer, OUT moved integer, OUT last_id bigint)
+    ended_before timestamptz, after_id bigint, rows_max integer,
+    OUT moved integer, OUT last_id bigint, OUT lowest_left bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
     holders text;
     columns text;
-    seen integer;
+    seen bigint[];
     all_young boolean;
     ids bigint[];
 BEGIN
@@ -71,7 +73,7 @@ BEGIN
             HINT = 'Drop these foreign keys, or leave REVEILLE_ARCHIVE_AFTER_DAYS unset.';
     END IF;
 
-    SELECT count(*), max(id), bool_and(created_at >= ended_before), array_agg(id) FILTER (WHERE
+    SELECT array_agg(id), max(id), bool_and(created_at >= ended_before), array_agg(id) FILTER (WHERE
         status IN ('completed', 'failed', 'cancelled') AND completed_at < ended_before
         AND NOT EXISTS (  -- somebody still waits for its word
             SELECT 1 FROM task_dependencies d JOIN processing_queue child ON child.id = d.dependent_task_id
@@ -79,7 +81,7 @@ BEGIN
               AND child.status IN ('blocked', 'queued', 'processing', 'retry')))
     INTO seen, last_id, all_young, ids
     FROM (SELECT id, status, created_at, completed_at FROM processing_queue WHERE id > after_id ORDER BY id LIMIT rows_max) AS page;
-    IF seen < rows_max OR all_young THEN
+    IF seen IS NULL OR cardinality(seen) < rows_max OR all_young THEN
         last_id := NULL;
     END IF;
 
@@ -87,6 +89,7 @@ BEGIN
                  AND status IN ('completed', 'failed', 'cancelled') AND completed_at < ended_before
                  ORDER BY id FOR UPDATE SKIP LOCKED);
     moved := cardinality(ids);
+    lowest_left := (SELECT min(id) FROM (SELECT unnest(seen) EXCEPT SELECT unnest(ids)) AS stays (id));
     IF moved = 0 THEN
         RETURN;
     END IF;

@@ -38,7 +38,8 @@ class Facts:
 
     `retry_in_seconds` and `lock_in_seconds` are how long until the next task is due or overdue
     (negative: it is), `cleaning_in_seconds` until the next old row of a server may go; None when
-    there is none. `waiting` says whether tasks wait for a parent's end, `untraced` whether attempts
+    there is none. `queued` says whether tasks wait for a worker, and is not asked while any are
+    `processing`; `waiting` says whether tasks wait for a parent's end, `untraced` whether attempts
     ended whose spans nobody could write.
     """
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.database.conftest import Queue
 
-from heartbeat_monitor.archive import Archive
+from heartbeat_monitor.archive import Archive, rest_seconds
 from heartbeat_monitor.config import MonitorSettings
 from reveille.database import DATABASE_ERRORS
 from reveille.outcome import Done, ResultRow
@@ -40,6 +40,12 @@ async def archived(queue: Queue, *, before: str = "2026-06-01T00:00Z", rows: int
         "SELECT moved FROM reveille_archive_tasks($1, 0, $2)", datetime.fromisoformat(before), rows
     )
     return moved
+
+
+def archive_of(queue: Queue, **settings: Any) -> Archive:
+    """The monitor's archive, whose passes a test begins itself."""
+    known = MonitorSettings(DATABASE_URL=queue.database.dsn, archive_after_days=DAYS, **settings)
+    return Archive(queue.database.pool, known, asyncio.Event())
 
 
 async def test_old_finished_tasks_move_and_the_view_shows_both(queue: Queue) -> None:
@@ -219,11 +225,59 @@ async def test_a_pass_moves_everything_old_in_batches_past_rows_that_stay(queue:
         await january.execute(
             "UPDATE processing_queue SET status = 'completed' WHERE id > 10 AND id % 10 <> 0"
         )
-    settings = MonitorSettings(DATABASE_URL=queue.database.dsn, archive_after_days=DAYS, rows_max=7)
-    archive = Archive(queue.database.pool, settings, asyncio.Event())
-
-    assert await archive.one_pass(DAYS) == 36
+    assert await archive_of(queue, rows_max=7).one_pass(DAYS) == 36
     assert await queue.database.fetchval("SELECT count(*) FROM processing_queue") == 14
+
+
+async def test_a_pass_begins_at_the_first_task_that_the_last_one_left(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody walks over all that ever moved, but now and then somebody looks at everything."""
+    moved = [await old_task(queue) for _ in range(3)]
+    await queue.add()
+    archive = archive_of(queue, rows_max=2)
+    assert await archive.one_pass(DAYS) == 3
+    await queue.database.execute("SELECT reveille_restore_task($1)", moved[1])
+    later = await old_task(queue)
+
+    assert await archive.one_pass(DAYS) == 1
+    assert await queue.statuses(moved[1], later) == ["completed", "gone"]
+
+    monkeypatch.setattr("heartbeat_monitor.archive.FROM_THE_FIRST_SECONDS", 0.0)
+    assert await archive.one_pass(DAYS) == 1
+    assert await queue.statuses(moved[1]) == ["gone"]
+
+
+async def test_a_pass_that_leaves_nothing_begins_no_lower_than_its_last_batch(queue: Queue) -> None:
+    """Of an empty queue, too, the dead rows are behind us."""
+    first = await old_task(queue)
+    others = [await old_task(queue) for _ in range(3)]
+    archive = archive_of(queue, rows_max=2)
+    assert await archive.one_pass(DAYS) == 4
+    await queue.database.execute("SELECT reveille_restore_task($1)", first)
+    later = await old_task(queue)
+
+    assert await archive.one_pass(DAYS) == 1
+    assert await queue.statuses(first, *others, later) == ["completed", *["gone"] * 4]
+
+
+async def test_task_that_somebody_held_is_moved_by_the_next_pass(queue: Queue) -> None:
+    """A pass begins no higher than a row that it had to skip."""
+    held, free = await old_task(queue), await old_task(queue)
+    archive = archive_of(queue)
+    async with queue.database.connect() as holder, holder.transaction():
+        await holder.execute("SELECT FROM processing_queue WHERE id = $1 FOR UPDATE", held)
+        assert await archive.one_pass(DAYS) == 1
+        assert await queue.statuses(held, free) == ["completed", "gone"]
+
+    assert await archive.one_pass(DAYS) == 1
+    assert await queue.statuses(held) == ["gone"]
+
+
+def test_slow_batches_rest_longer() -> None:
+    """Quick ones may take half of a connection, slow ones a quarter."""
+    assert rest_seconds(0.1) == 0.1
+    assert rest_seconds(0.5) == 1.5
 
 
 async def test_completed_results_survive_the_move(queue: Queue) -> None:

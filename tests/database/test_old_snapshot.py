@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from heartbeat_monitor.sql import statement as monitor_statement
 from reveille.database import PLAN_ONCE
 from reveille.sql import statement
 
@@ -49,6 +50,24 @@ async def test_look_at_a_floor_does_not_walk_over_dead_rows(queue: Any) -> None:
         lowest = await queue.store.lowest_claimable([TASK_TYPE, "template_analysis"])
         assert set(lowest.values()) == {wanted}
         assert len(lowest) == 6
+
+
+async def test_monitor_that_sees_work_does_not_ask_what_is_queued(queue: Any) -> None:
+    """It looks again soon anyway, and the answer is a walk over all that was ever claimable."""
+    database = queue.database
+    look = monitor_statement("look")
+    async with database.connect() as reader, database.connect() as connection:
+        await reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        await reader.fetchval("SELECT count(*) FROM processing_queue")
+        await connection.execute(FILL, ENDED)
+        await connection.execute("UPDATE processing_queue SET status = 'completed'")
+        idle = await pages_read(connection, look, 86_400.0)
+        await connection.execute(FILL, 1)
+        await connection.execute(
+            "UPDATE processing_queue SET status = 'processing' WHERE status = 'queued'"
+        )
+
+        assert 10 * await pages_read(connection, look, 86_400.0) < idle
 
 
 async def test_look_at_floors_takes_the_best_above_them(queue: Any) -> None:

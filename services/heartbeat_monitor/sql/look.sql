@@ -1,5 +1,6 @@
 -- Everything a round judges, as ages in seconds. $1: how long the row of a server long gone is kept.
--- What is held is walked over once: beside an old snapshot that is all that ever was.
+-- What is held is walked over once: beside an old snapshot that is all that ever was. For the same reason it is asked
+-- whether something is queued only where nothing is being worked on: who is busy looks again soon anyway.
 -- Times in rows that others write may be infinite, and infinity cannot be subtracted: one such row would end every round.
 WITH clock AS MATERIALIZED (SELECT reveille_now() AS now),
 held AS MATERIALIZED (
@@ -21,7 +22,7 @@ SELECT
             'container_id', c.id, 'name', c.name, 'state', c.state, 'marked', c.stuck_reason IS NOT NULL,
             'state_seconds', extract(epoch FROM clock.now - c.state_changed_at)) ORDER BY c.id)
         FROM containers c WHERE c.state IN ('intended', 'creating', 'booting', 'draining')), '[]') AS containers,
-    EXISTS (SELECT 1 FROM processing_queue WHERE status = 'queued') AS queued,
+    working.tasks = 0 AND EXISTS (SELECT 1 FROM processing_queue WHERE status = 'queued') AS queued,
     working.tasks AS processing,
     EXISTS (SELECT 1 FROM task_dependencies WHERE satisfied_at IS NULL) AS waiting,
     EXISTS (SELECT 1 FROM untraced_attempts) AS untraced,
