@@ -18,10 +18,13 @@ RUN apt-get update \
 
 FROM base AS dependencies
 RUN python3 -m venv /opt/reveille
-COPY requirements.lock /build/
+COPY requirements.lock requirements-s3.lock /build/
+# EXTRA_LOCK=requirements-s3.lock adds what documents at s3:// need.
+ARG EXTRA_LOCK=
 RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
-    /opt/reveille/bin/pip install --no-deps --require-hashes -r /build/requirements.lock
+    /opt/reveille/bin/pip install --no-deps --require-hashes -r /build/requirements.lock \
+        ${EXTRA_LOCK:+-r /build/${EXTRA_LOCK}}
 
 FROM base AS wheel
 RUN python3 -m venv /opt/build

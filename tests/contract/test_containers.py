@@ -16,6 +16,7 @@ LOCKS = (
     "requirements-dev.lock",
     "requirements-build.lock",
     "requirements-keda.lock",
+    "requirements-s3.lock",
 )
 OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
 LONG_RUNNING = sorted(set(OURS) - {"migrate", "model-stub"})

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 LOCKS = (
     "requirements.lock",
     "requirements-keda.lock",
+    "requirements-s3.lock",
     "requirements-dev.lock",
     "requirements-build.lock",
 )

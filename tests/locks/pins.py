@@ -9,11 +9,11 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 # Which lock file holds what a part of pyproject.toml asks for; `None` is what runs everywhere.
-# `s3` is in none of them: whoever needs that extra installs it beside.
 LOCKED_EXTRAS = {
     "requirements.lock": (None,),
-    "requirements-dev.lock": (None, "demo", "dev", "keda"),
+    "requirements-dev.lock": (None, "demo", "dev", "keda", "s3"),
     "requirements-keda.lock": ("keda",),
+    "requirements-s3.lock": ("s3",),
 }
 
 
