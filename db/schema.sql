@@ -721,7 +721,7 @@ CREATE OR REPLACE FUNCTION cleanup_expired_locks()
  LANGUAGE sql
  SECURITY DEFINER
  SET search_path TO 'public', 'pg_temp'
-RETURN (SELECT (count(*))::integer AS count FROM reveille_recover_tasks() reveille_recover_tasks(task_id, server_id, fate));
+RETURN (SELECT (count(*))::integer AS count FROM reveille_recover_tasks(lease_seconds => NULL::double precision) reveille_recover_tasks(task_id, server_id, fate));
 
 CREATE OR REPLACE FUNCTION complete_task(task_id bigint, success boolean, results_path text DEFAULT NULL::text, error_message text DEFAULT NULL::text, metadata jsonb DEFAULT NULL::jsonb)
  RETURNS boolean
@@ -1204,7 +1204,7 @@ DECLARE
     all_young boolean;
     ids bigint[];
 BEGIN
-    IF NOT pg_try_advisory_xact_lock(5395020, 4) THEN
+    IF NOT pg_try_advisory_xact_lock(5395020, 5) THEN
         RETURN;
     END IF;
     SELECT string_agg(DISTINCT conrelid::regclass::text, ', ') INTO holders FROM pg_constraint
@@ -1228,8 +1228,9 @@ BEGIN
         last_id := NULL;
     END IF;
 
+    -- An end before the year 1, -infinity above all, has no month to move to: such a row stays.
     ids := ARRAY(SELECT id FROM processing_queue WHERE id = ANY (ids)
-                 AND status IN ('completed', 'failed', 'cancelled') AND completed_at < ended_before
+                 AND status IN ('completed', 'failed', 'cancelled') AND completed_at < ended_before AND completed_at >= '0001-01-01Z'
                  ORDER BY id FOR UPDATE SKIP LOCKED);
     moved := cardinality(ids);
     lowest_left := (SELECT min(id) FROM (SELECT unnest(seen) EXCEPT SELECT unnest(ids)) AS stays (id));
@@ -1733,6 +1734,13 @@ AS $function$
 DECLARE
     children bigint[];
 BEGIN
+    -- All dependents at once: first those that are freed and then those that are cancelled would be two ascending passes,
+    -- and two batches whose parents share dependents crosswise would wait for each other.
+    PERFORM 1 FROM processing_queue
+    WHERE id = ANY (ARRAY(SELECT dependent_task_id FROM task_dependencies
+                          WHERE depends_on_task_id = ANY (parents) AND satisfied_at IS NULL))
+      AND status IN ('blocked', 'failed', 'cancelled')
+    ORDER BY id FOR UPDATE;
     WITH satisfied AS (
         UPDATE task_dependencies d SET satisfied_at = reveille_now()
         WHERE d.depends_on_task_id = ANY (parents) AND d.satisfied_at IS NULL
@@ -1751,8 +1759,6 @@ BEGIN
     WHERE d.depends_on_task_id = ANY (parents) AND d.satisfied_at IS NULL AND d.dependency_type <> 'finished'
       AND (p.id IS NULL OR p.status IN ('failed', 'cancelled'));
     IF children IS NOT NULL THEN
-        PERFORM 1 FROM processing_queue WHERE id = ANY (children) AND status IN ('blocked', 'failed', 'cancelled')
-        ORDER BY id FOR UPDATE;
         UPDATE processing_queue q
         SET status = 'cancelled', cancelled_by_task_id = why.parent, failure_reason = 'parent_' || why.parent_status,
             last_error = format('cancelled because task %s (%s), which it depends on, %s', why.parent,

@@ -11,6 +11,7 @@
 --   (5395020, 2)             held by a gateway while somebody listens to task_changed
 --   (5395020, 3)             migrator
 --   (5395020, 4)             gate of what is said about new tasks while somebody listens
+--   (5395020, 5)             held by whoever moves tasks to the archive (0009)
 --   (5395021, presence_key)  a server's connection is alive
 CREATE FUNCTION reveille_lock_space() RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 5395020;
 
@@ -341,6 +342,13 @@ LANGUAGE plpgsql AS $$
 DECLARE
     children bigint[];
 BEGIN
+    -- All dependents at once: first those that are freed and then those that are cancelled would be two ascending passes,
+    -- and two batches whose parents share dependents crosswise would wait for each other.
+    PERFORM 1 FROM processing_queue
+    WHERE id = ANY (ARRAY(SELECT dependent_task_id FROM task_dependencies
+                          WHERE depends_on_task_id = ANY (parents) AND satisfied_at IS NULL))
+      AND status IN ('blocked', 'failed', 'cancelled')
+    ORDER BY id FOR UPDATE;
     WITH satisfied AS (
         UPDATE task_dependencies d SET satisfied_at = reveille_now()
         WHERE d.depends_on_task_id = ANY (parents) AND d.satisfied_at IS NULL
@@ -359,8 +367,6 @@ BEGIN
     WHERE d.depends_on_task_id = ANY (parents) AND d.satisfied_at IS NULL AND d.dependency_type <> 'finished'
       AND (p.id IS NULL OR p.status IN ('failed', 'cancelled'));
     IF children IS NOT NULL THEN
-        PERFORM 1 FROM processing_queue WHERE id = ANY (children) AND status IN ('blocked', 'failed', 'cancelled')
-        ORDER BY id FOR UPDATE;
         UPDATE processing_queue q
         SET status = 'cancelled', cancelled_by_task_id = why.parent, failure_reason = 'parent_' || why.parent_status,
             last_error = format('cancelled because task %s (%s), which it depends on, %s', why.parent,

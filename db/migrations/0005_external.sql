@@ -234,6 +234,8 @@ END $$;
 CREATE TRIGGER reveille_server_deleted AFTER DELETE ON processing_servers
     FOR EACH ROW EXECUTE FUNCTION reveille_server_deleted();
 
+-- What expired locks hold, and servers that are known to be gone. Silence (NULL: however long) is for the monitor to judge: only
+-- it knows that the database was away, and that everybody was silent because of that.
 CREATE FUNCTION cleanup_expired_locks() RETURNS integer
 LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT
-RETURN (SELECT count(*)::integer FROM reveille_recover_tasks());
+RETURN (SELECT count(*)::integer FROM reveille_recover_tasks(lease_seconds => NULL));

@@ -61,7 +61,7 @@ DECLARE
     all_young boolean;
     ids bigint[];
 BEGIN
-    IF NOT pg_try_advisory_xact_lock(5395020, 4) THEN
+    IF NOT pg_try_advisory_xact_lock(5395020, 5) THEN
         RETURN;
     END IF;
     SELECT string_agg(DISTINCT conrelid::regclass::text, ', ') INTO holders FROM pg_constraint
@@ -85,8 +85,9 @@ BEGIN
         last_id := NULL;
     END IF;
 
+    -- An end before the year 1, -infinity above all, has no month to move to: such a row stays.
     ids := ARRAY(SELECT id FROM processing_queue WHERE id = ANY (ids)
-                 AND status IN ('completed', 'failed', 'cancelled') AND completed_at < ended_before
+                 AND status IN ('completed', 'failed', 'cancelled') AND completed_at < ended_before AND completed_at >= '0001-01-01Z'
                  ORDER BY id FOR UPDATE SKIP LOCKED);
     moved := cardinality(ids);
     lowest_left := (SELECT min(id) FROM (SELECT unnest(seen) EXCEPT SELECT unnest(ids)) AS stays (id));

@@ -280,6 +280,26 @@ def test_slow_batches_rest_longer() -> None:
     assert rest_seconds(0.5) == 1.5
 
 
+async def test_passes_go_on_while_somebody_is_told_of_new_tasks(queue: Queue) -> None:
+    """An open board beside steady INSERTs does not stop the archive, nor the archive the board."""
+    await old_task(queue)
+    async with queue.database.connect() as writer, writer.transaction():
+        await writer.execute("SELECT pg_advisory_xact_lock(5395020, 4)")
+        assert await archive_of(queue).one_pass(DAYS) == 1
+
+
+@pytest.mark.parametrize("ended", ["-infinity", "0044-03-15 12:00Z BC"])
+async def test_end_that_no_month_holds_stays_and_stops_nobody(queue: Queue, ended: str) -> None:
+    """History that a backend brought along may say anything; the others move past it."""
+    odd, old = await old_task(queue), await old_task(queue)
+    await queue.database.execute(
+        "UPDATE processing_queue SET completed_at = $2::text::timestamptz WHERE id = $1", odd, ended
+    )
+
+    assert await archived(queue) == 1
+    assert await queue.statuses(odd, old) == ["completed", "gone"]
+
+
 async def test_completed_results_survive_the_move(queue: Queue) -> None:
     """The results of an archived task stay where the backend reads them."""
     await queue.add("deck_date_extraction")

@@ -107,6 +107,29 @@ async def test_turn_locks_what_it_ends_before_what_it_claims(queue: Queue) -> No
     assert (result.settled, list(result.claims)) == ({}, [])
 
 
+async def test_ends_that_free_and_cancel_take_the_dependents_by_ascending_id(queue: Queue) -> None:
+    """Of two turns whose parents share dependents crosswise, one waits for the other."""
+    ends_well, ends_badly = await queue.add(), await queue.add()
+    others = [await queue.add(), await queue.add()]
+    cancelled = await queue.add(depends_on=[ends_badly, others[0]])
+    freed = await queue.add(depends_on=[ends_well, others[1]])
+    server = await queue.server()
+    claims = {claim.task_id: claim for claim in await queue.claim(server, 2)}
+    ends = [
+        End(claim=claims[ends_well], outcome=Done()),
+        End(claim=claims[ends_badly], outcome=Reject(reason="bad", error="bad")),
+    ]
+    async with queue.database.connect() as operator, operator.transaction():
+        await operator.execute("SELECT FROM processing_queue WHERE id = $1 FOR UPDATE", cancelled)
+        settling = asyncio.create_task(queue.store.settle(ends))
+        await eventually_blocked(queue)
+        async with asyncio.timeout(5):
+            await operator.execute("SELECT FROM processing_queue WHERE id = $1 FOR UPDATE", freed)
+
+    assert len(await settling) == 2
+    assert await queue.statuses(cancelled, freed) == ["cancelled", "blocked"]
+
+
 async def test_settle_takes_its_rows_by_ascending_id(queue: Queue) -> None:
     """In whatever order attempts end, a batch that waits for a row holds no later one."""
     first, second = await queue.add(), await queue.add()

@@ -185,8 +185,20 @@ async def test_recover_passes_over_rows_that_somebody_holds(queue: Any) -> None:
         assert [task_id for task_id, _, _ in await recover(queue)] == [ids[1]]
 
 
+async def test_cleanup_expired_locks_leaves_silence_to_the_monitor(queue: Any) -> None:
+    """After an outage everybody has been silent, and this function cannot know of it."""
+    tasks = [await queue.add(), await queue.add()]
+    await queue.claim(await queue.server(), 2)
+    await queue.database.execute(
+        "UPDATE processing_servers SET last_heartbeat = reveille_now() - interval '60 seconds'"
+    )
+
+    assert await queue.database.fetchval("SELECT cleanup_expired_locks()") == 0
+    assert await queue.statuses(*tasks) == ["processing"] * 2
+
+
 async def test_cleanup_expired_locks_counts_what_it_gave_back(queue: Any) -> None:
-    """The function of the existing system does the same as the monitor."""
+    """The function of the existing system takes from whoever is known to be gone."""
     for _ in range(2):
         await queue.add()
     await queue.claim(await queue.server(), 2)
