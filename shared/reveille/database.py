@@ -2,7 +2,7 @@
 
 Every limit is set on the server's side too, so that a client that vanished cannot hold a lock or
 pin the vacuum horizon: no statement, no wait for a lock and no idle transaction goes on for ever.
-json and jsonb travel as Python objects.
+json and jsonb travel as Python objects; what Python cannot read does as an object that says so.
 """
 
 import asyncio
@@ -28,6 +28,10 @@ CLIENT_GRACE_SECONDS = 5.0  # the server cancels first, and says why
 RELEASE_SECONDS_MAX = 5.0
 RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.05, 5.0
 RETRYING_SECONDS = 60.0
+
+# In place of JSON beyond the limits of the parser, under a name that no options model knows.
+UNREADABLE = "unreadable JSON (deeper than 200 levels, or a number of more than 4300 digits)"
+UNREADABLE_BYTES_SHOWN = 200
 
 # A plan may be made while the queue is empty and used when it is full: it must be the index's. What has
 # to read all of a small table nevertheless looks so dear then that it would be compiled, for seconds.
@@ -236,18 +240,26 @@ def _options(
 
 async def _speak_json(connection: asyncpg.Connection) -> None:
     codec = {"schema": "pg_catalog", "format": "binary"}
-    await connection.set_type_codec("json", encoder=_encoded, decoder=from_json, **codec)
+    await connection.set_type_codec("json", encoder=_encoded, decoder=_decoded, **codec)
     # jsonb's binary form is a version byte, 1, before the text
     await connection.set_type_codec(
         "jsonb",
         encoder=lambda value: b"\x01" + _encoded(value),
-        decoder=lambda data: from_json(data[1:]),
+        decoder=lambda data: _decoded(data[1:]),
         **codec,
     )
 
 
 def _encoded(value: object) -> bytes:
     return to_json(value, inf_nan_mode="null")
+
+
+def _decoded(data: bytes) -> Any:
+    """Postgres takes what this cannot read: an error here would fail all rows of an answer for the one."""
+    try:
+        return from_json(data)
+    except ValueError:
+        return {UNREADABLE: data[:UNREADABLE_BYTES_SHOWN].decode("utf-8", "replace")}
 
 
 async def _keep_as_is(_connection: asyncpg.Connection) -> None:

@@ -78,6 +78,16 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """The lease tokens that still hold, and those of them whose reports were not written because
+    somebody keeps the row locked.
+    """
+
+    ours: frozenset[int]
+    locked: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """What a turn did: the status each accepted end led to, by task id, and the new claims."""
 
@@ -308,9 +318,10 @@ class Store:
 
     # Progress and checkpoints
 
-    async def report(self, steps: Sequence[Step]) -> frozenset[int]:
-        """Write progress: the latest of each attempt, and every step that asks for a row. The lease
-        tokens that still hold.
+    async def report(self, steps: Sequence[Step]) -> Reported:
+        """Write progress: the latest of each attempt, and every step that asks for a row. Does not
+        wait for rows that others keep locked. Sent again when the connection broke: where only the
+        answer was lost, such a step has two rows.
         """
         latest = {step.claim.lease_token: step for step in steps}
         recorded = [step for step in steps if step.record]
@@ -326,7 +337,10 @@ class Store:
                 *_step_columns(recorded),
             )
         )
-        return frozenset(row["lease_token"] for row in rows)
+        return Reported(
+            ours=frozenset(row["lease_token"] for row in rows),
+            locked=frozenset(row["lease_token"] for row in rows if row["locked"]),
+        )
 
     async def save_checkpoint(self, claim: Claim, key: str, value: Any) -> bool:
         """Keep a finished part of a task; False when the lease is gone."""

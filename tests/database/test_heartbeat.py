@@ -1,5 +1,6 @@
 """heartbeat.sql: what a server's sign of life does, and what it is told."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -156,6 +157,22 @@ async def test_heartbeat_gives_back_a_claim_whose_answer_was_lost(queue: Any) ->
     task = await queue.row(task_id)
     assert (task["status"], task["attempt"], task["retry_count"]) == ("queued", 0, 0)
     assert await queue.statuses(known) == ["processing"]
+
+
+async def test_heartbeat_does_not_wait_for_a_row_that_somebody_keeps_locked(queue: Any) -> None:
+    """A beat that times out on the row of a lost claim is none, and a living server is declared lost."""
+    server = await queue.server()
+    task_id = await queue.add()
+    claim = await queue.claim_one(server)
+    await queue.database.set_now(claim.started_at + timedelta(seconds=16))
+    async with queue.database.connect() as forgotten, forgotten.transaction():
+        await forgotten.execute("SELECT 1 FROM processing_queue WHERE id = $1 FOR UPDATE", task_id)
+        async with asyncio.timeout(5):
+            assert await beat(queue, server) is not None
+        assert await queue.statuses(task_id) == ["processing"]
+
+    await beat(queue, server)
+    assert await queue.statuses(task_id) == ["queued"]
 
 
 async def test_beat_that_arrives_after_the_good_bye_leaves_no_load(queue: Any) -> None:

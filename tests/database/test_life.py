@@ -168,7 +168,7 @@ class Both:
             return
         claim = self._pick(self.claims[::-1], n)
         step = Step(claim=claim, percentage=50, name="half", record=False)
-        holds = claim.lease_token in self.run(self.store.report([step]))
+        holds = claim.lease_token in self.run(self.store.report([step])).ours
         assert holds == self.life.holds(claim.task_id, claim.lease_token)
 
     def heartbeat(self, name: str) -> None:

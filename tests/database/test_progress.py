@@ -1,5 +1,6 @@
 """progress.sql and the checkpoints: what a running task says of itself."""
 
+import asyncio
 from typing import Any
 
 from reveille.store import Step
@@ -18,7 +19,7 @@ async def test_report_writes_the_latest_and_every_step(queue: Any) -> None:
     task_id = await queue.add()
     claim = await queue.claim_one()
 
-    ours = await queue.store.report(
+    said = await queue.store.report(
         [
             Step(claim=claim, percentage=10, name="render", message="page 1", data={"page": 1}),
             Step(claim=claim, percentage=20, name="analyse", message="page 2", status="started"),
@@ -26,7 +27,7 @@ async def test_report_writes_the_latest_and_every_step(queue: Any) -> None:
     )
 
     task = await queue.row(task_id)
-    assert ours == {claim.lease_token}
+    assert said.ours == {claim.lease_token}
     assert (task["progress_percentage"], task["current_step"], task["progress_message"]) == (
         20,
         "analyse",
@@ -60,13 +61,32 @@ async def test_report_of_a_task_that_was_taken_away_writes_nothing(queue: Any) -
     await queue.set_status(lost, "queued")
     await queue.claim_one(await queue.server("worker-2"))
 
-    ours = await queue.store.report(
+    said = await queue.store.report(
         [Step(claim=claim, percentage=50, name="analyse") for claim in claims]
     )
 
-    assert ours == {claims[1].lease_token}
+    assert said.ours == {claims[1].lease_token}
     assert (await queue.row(lost))["progress_percentage"] == 0
     assert [s["processing_queue_id"] for s in await steps(queue.database)] == [kept]
+
+
+async def test_report_leaves_out_a_row_that_somebody_keeps_locked(queue: Any) -> None:
+    """It is named as still held and not written; the others' reports do not wait for it."""
+    server = await queue.server()
+    locked, free = await queue.add(), await queue.add()
+    claims = await queue.claim(server, 2)
+    taken, kept = ({c.task_id: c for c in claims}[i] for i in (locked, free))
+    report = [Step(claim=claim, percentage=50, name="analyse") for claim in claims]
+    async with queue.database.connect() as forgotten, forgotten.transaction():
+        await forgotten.execute("SELECT 1 FROM processing_queue WHERE id = $1 FOR UPDATE", locked)
+        async with asyncio.timeout(5):
+            said = await queue.store.report(report)
+
+    assert (said.ours, said.locked) == ({taken.lease_token, kept.lease_token}, {taken.lease_token})
+    assert [s["processing_queue_id"] for s in await steps(queue.database)] == [free]
+    assert (await queue.row(locked))["progress_percentage"] == 0
+    assert not (await queue.store.report(report)).locked
+    assert (await queue.row(locked))["progress_percentage"] == 50
 
 
 async def test_report_of_too_much_is_cut_to_what_the_columns_hold(queue: Any) -> None:

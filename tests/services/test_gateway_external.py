@@ -71,6 +71,19 @@ async def test_server_gets_a_task_reports_progress_and_completes_it(
     assert (again["changed"], again["status"]) == (False, "completed")
 
 
+async def test_task_with_options_that_python_cannot_read_is_handed_out(
+    gateway: RunningGateway, database: Database
+) -> None:
+    """The claim is committed by then: an error would take the task and give it to nobody."""
+    task_id = await database.fetchval(
+        "INSERT INTO processing_queue (document_id, task_type, processing_options) VALUES (42, "
+        "'visual_analysis', ('{\"a\":' || repeat('[', 300) || repeat(']', 300) || '}')::jsonb) RETURNING id"
+    )
+    task = await ask(gateway)
+    assert task["task_id"] == task_id
+    assert [key.partition(" (")[0] for key in task["processing_options"]] == ["unreadable JSON"]
+
+
 async def test_asking_without_a_task_answers_nulls(gateway: RunningGateway) -> None:
     """An empty queue is no error."""
     answer = await ask(gateway)

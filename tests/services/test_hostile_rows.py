@@ -52,6 +52,8 @@ BORNE = (
     f"{INSERT}, processing_options) VALUES {FACT}, 'null')",
     f"{INSERT}, processing_options) VALUES {FACT}, '\"{LONG}\"')",
     f'{INSERT}, processing_options) VALUES {FACT}, \'{{"a": "{LONG}", "": {{"b": [1e308, -0.0]}}}}\')',
+    f"{INSERT}, processing_options) VALUES {FACT}, ('{{\"a\":' || repeat('[', 300) || repeat(']', 300) || '}}')::json)",
+    f"{INSERT}, processing_options) VALUES {FACT}, ('{{\"a\":' || repeat('7', 5000) || '}}')::jsonb)",
     f"{INSERT}, file_path) VALUES {FACT}, '{LONG}')",
     f"{INSERT}, file_path) VALUES {FACT}, E'../a\\n\\x1b[2J')",
     f"{INSERT}, company_id) VALUES {FACT}, E'\\x1b[31m<script>')",
@@ -115,7 +117,8 @@ async def test_worst_rows_end_nobodys_rounds_lists_or_metrics(
             async with gateway.session.get(gateway.url + path) as answer:
                 assert answer.status == 200, (path, await answer.text())
         ids = [task["id"] for task in (await gateway.get("/api/tasks?limit=500"))["tasks"]]
-        for path in ("/", "/tasks", *(f"/tasks/{task_id}" for task_id in ids)):
+        tasks = [path for one in ids for path in (f"/tasks/{one}", f"/api/tasks/{one}")]
+        for path in ("/", "/tasks", *tasks):
             async with gateway.session.get(gateway.url + path) as answer:
                 assert answer.status == 200, path
         async with gateway.session.get(f"{monitor.http.url}/metrics") as answer:

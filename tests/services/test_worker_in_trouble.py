@@ -156,6 +156,34 @@ async def test_results_that_the_database_refuses_fail_their_own_task_only(
     assert "extraction_results_kind_check" in row["last_error"]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        "'{\"a\":' || repeat('[', 300) || repeat(']', 300) || '}'",
+        "'{\"a\":' || repeat('7', 5000) || '}'",
+    ],
+)
+async def test_options_that_python_cannot_read_fail_their_own_task_only(
+    database: Database, options: str
+) -> None:
+    """Postgres takes JSON that the parser does not: the claim of such a row once ended worker after worker."""
+    await database.execute("UPDATE pools SET paused = true")
+    insert = "INSERT INTO processing_queue (document_id, task_type, processing_options)"
+    bad = await database.fetchval(
+        f"{insert} VALUES (1, '{TASK_TYPE}', ({options})::jsonb) RETURNING id"
+    )
+    good = [await add(database) for _ in range(3)]
+    async with living(worker_of(database, done, slots=4), database) as life:
+        await database.execute("UPDATE pools SET paused = false")
+        row = await ended(database, bad)
+        for task_id in good:
+            assert (await ended(database, task_id))["status"] == "completed"
+        assert not life.done()
+
+    assert (row["status"], row["failure_reason"], row["lost_count"]) == ("failed", "bad_options", 0)
+    assert "unreadable JSON" in row["last_error"]
+
+
 async def test_row_that_somebody_keeps_locked_holds_up_its_own_end_only(
     database: Database,
 ) -> None:
@@ -183,6 +211,37 @@ async def test_row_that_somebody_keeps_locked_holds_up_its_own_end_only(
             assert (await ended(database, task_id))["status"] == "completed"
         await transaction.rollback()
         assert (await ended(database, locked))["status"] == "completed"
+
+
+async def test_row_that_somebody_keeps_locked_holds_up_its_own_progress_only(
+    database: Database,
+) -> None:
+    """One statement writes the reports of all: it may not wait for one, and the ends of the others not for it."""
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def handle(context: TaskContext) -> Outcome:
+        if context.task.document_id == 2:
+            started.set()
+            await go_on.wait()
+        await context.progress(50, "half")
+        return await done(context)
+
+    async with living(worker_of(database, handle), database), database.connect() as forgotten:
+        locked = await add(database, document_id=2)
+        async with asyncio.timeout(20):
+            await started.wait()
+        transaction = forgotten.transaction()
+        await transaction.start()
+        await forgotten.execute("SELECT 1 FROM processing_queue WHERE id = $1 FOR UPDATE", locked)
+        go_on.set()
+        others = [await add(database) for _ in range(3)]
+        for task_id in others:
+            assert (await ended(database, task_id))["status"] == "completed"
+        await transaction.rollback()
+        assert (await ended(database, locked))["status"] == "completed"
+
+    written = await database.fetch("SELECT DISTINCT processing_queue_id FROM processing_progress")
+    assert {row["processing_queue_id"] for row in written} >= set(others)
 
 
 async def test_task_that_comes_back_while_its_old_attempt_runs_is_not_mistaken_for_it(

@@ -9,10 +9,13 @@ WITH alive AS (
     RETURNING status
 ), unknown AS (
     -- Claims that were committed while their answer was lost on the way: held by us in the rows, not in fact.
+    -- A row that somebody keeps locked waits for the next beat: this one may not wait for it, or the server looks dead.
     UPDATE processing_queue SET status = 'queued', lease_token = NULL, locked_by = NULL, locked_at = NULL,
         lock_expires_at = NULL, claimable_at = reveille_now(), attempt = attempt - 1
-    WHERE locked_by = $1 AND status = 'processing' AND NOT lease_token = ANY ($5::bigint[])
-      AND locked_at < reveille_now() - interval '15 seconds' AND EXISTS (SELECT 1 FROM alive)
+    WHERE id = ANY (ARRAY(SELECT id FROM processing_queue
+                          WHERE locked_by = $1 AND status = 'processing' AND NOT lease_token = ANY ($5::bigint[])
+                            AND locked_at < reveille_now() - interval '15 seconds' AND EXISTS (SELECT 1 FROM alive)
+                          FOR UPDATE SKIP LOCKED))
 ), due AS (
     UPDATE processing_queue SET status = 'queued'
     WHERE id = ANY (ARRAY(SELECT id FROM processing_queue WHERE status = 'retry' AND next_retry_at <= reveille_now()

@@ -82,7 +82,7 @@ class Attempts:
         try:
             if worker.reporter.pending(claim.task_id):
                 with suppress(*DATABASE_ERRORS):
-                    await worker.reporter.flush()
+                    await worker.reporter.finish(claim.task_id)
         finally:  # whatever became of the report: who has an outcome ends
             worker.turns.end(running, End(claim, outcome, trace.traceparent))
 

@@ -17,6 +17,7 @@ from reveille.store import Step, Store
 log = structlog.get_logger(__name__)
 
 FLUSH_SECONDS = 0.25
+LOCKED_SECONDS_MAX = 2.0  # what an end waits for its last step when somebody keeps the row locked
 STEPS_MAX = 10_000  # a database that is away for long loses steps, not memory
 
 
@@ -57,14 +58,31 @@ class ProgressReporter:
             if not steps:
                 return
             try:
-                ours = await self._store.report(steps)
+                said = await self._store.report(steps)
             except BaseException:
-                self._steps = [*steps, *self._steps][:STEPS_MAX]
+                self._put_back(steps)
                 raise
             finally:
                 self._written_at = time.monotonic()
-        if lost := {step.claim.lease_token for step in steps} - ours:
+            if said.locked:
+                self._put_back([s for s in steps if s.claim.lease_token in said.locked])
+                self._news.set()
+        if lost := {step.claim.lease_token for step in steps} - said.ours:
             self._on_lost(frozenset(lost))
+
+    async def finish(self, task_id: int) -> None:
+        """Write what is left of a task that ends. A row that stays locked may lose its last steps:
+        its end is not to wait for them.
+        """
+        until = time.monotonic() + LOCKED_SECONDS_MAX
+        while True:
+            await self.flush()
+            if not self.pending(task_id) or time.monotonic() > until:
+                return
+            await asyncio.sleep(FLUSH_SECONDS)
+
+    def _put_back(self, steps: list[Step]) -> None:
+        self._steps = [*steps, *self._steps][:STEPS_MAX]
 
     def pending(self, task_id: int) -> bool:
         """Whether something of this task is still unwritten."""
