@@ -131,8 +131,8 @@ class Service:
                 listener.cancel()
                 with suppress(asyncio.CancelledError):
                     await listener
+            await self.http.stop()  # what it still answers may need what `close` takes away
             await self.close()
-            await self.http.stop()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.pool.close(), timeout=5)
             log.info("service_stopped", service=self.name)

@@ -17,6 +17,7 @@ import text_worker.service
 import visual_worker.service
 from model_stub import rules
 from model_stub.server import Stub, running_stub
+from reveille.outcome import Done, Outcome
 from reveille.settings import WorkerSettings
 from reveille.telemetry import configure
 from reveille.testing import Database, eventually
@@ -235,7 +236,7 @@ async def test_direct_call_waits_for_a_slot_and_then_gives_up(
     """Queue and direct calls share the slots: a full worker answers 503 with the time to come back."""
     document_id = await stored_deck(database)
     stub.faults.add("hang", times=1)
-    async with worker_of(database, stub, "text", slots=1, direct_wait_seconds=0.1) as (_, ask):
+    async with worker_of(database, stub, "text", slots=1, direct_wait_seconds=2) as (_, ask):
         order = {"document_id": document_id}
         first = asyncio.create_task(ask("extraction/deck-date", order))
         await stub.requests.until(lambda _: stub.requests.active_peak >= 1, timeout_seconds=20)
@@ -244,3 +245,63 @@ async def test_direct_call_waits_for_a_slot_and_then_gives_up(
         first.cancel()
 
     assert (status, answer["title"]) == (503, "Busy")
+
+
+async def test_direct_call_that_waits_comes_before_a_backlog(
+    database: Database, stub: Stub
+) -> None:
+    """The slot that falls free is its own, however much is queued: it once waited until it gave up."""
+    served: list[int] = []
+    go_on = asyncio.Event()
+
+    async def handle(_options: Any, context: Any) -> Outcome:
+        served.append(context.task.document_id)
+        await go_on.wait()
+        return Done()
+
+    async with worker_of(database, stub, "text", slots=1) as (worker, ask):
+        worker.handlers = {**worker.handlers, "deck_date_extraction": handle}
+        await database.execute(
+            "INSERT INTO processing_queue (document_id, task_type) "
+            "SELECT n, 'deck_date_extraction' FROM generate_series(1, 5) AS n"
+        )
+        await eventually(lambda: served)
+        call = asyncio.create_task(ask("extraction/deck-date", {"document_id": 99}))
+        await eventually(lambda: worker.slots._waiting)
+        go_on.set()
+        assert (await call)[0] == 200
+        await eventually(lambda: len(served) == 6)
+
+    assert served == [1, 99, 2, 3, 4, 5]
+
+
+async def test_direct_call_is_finished_before_the_worker_ends(
+    database: Database, stub: Stub
+) -> None:
+    """SIGTERM is no reason to lose what the GPU has begun: the grace is for direct calls, too."""
+    document_id = await stored_deck(database)
+    began, go_on = asyncio.Event(), asyncio.Event()
+    async with worker_of(database, stub, "text") as (worker, ask):
+        handle = worker.handlers["deck_date_extraction"]
+
+        async def slow(options: Any, context: Any) -> Outcome:
+            began.set()
+            await go_on.wait()
+            return await handle(options, context)
+
+        worker.handlers = {**worker.handlers, "deck_date_extraction": slow}
+        call = asyncio.create_task(ask("extraction/deck-date", {"document_id": document_id}))
+        async with asyncio.timeout(20):
+            await began.wait()
+        worker.stopping.set()
+
+        async def leaving() -> bool:
+            status = await database.fetchval("SELECT status FROM processing_servers")
+            return status != "active"
+
+        await eventually(leaving)
+        assert (await ask("extraction/deck-date", {"document_id": document_id}))[0] == 503
+        go_on.set()
+        status, answer = await call
+
+    assert status == 200, answer

@@ -14,6 +14,7 @@ from reveille.task import Claim
 from reveille.telemetry import configure
 from reveille.worker import WorkerService
 from reveille.worker.attempts import Attempts
+from reveille.worker.elsewhere import Elsewhere
 from reveille.worker.progress import ProgressReporter
 from reveille.worker.standing import Standing
 from reveille.worker.turns import Turns
@@ -101,6 +102,7 @@ def _worker(store: Any) -> WorkerService:
         worker.held,
         pool="visual",
         task_types=("visual_analysis",),
+        elsewhere=Elsewhere(300.0),
         metrics=worker.telemetry.metrics,
         begin=worker.attempts.begin,
         settled=worker.attempts.settled,

@@ -54,3 +54,25 @@ async def test_freed_slot_is_announced_once_nobody_waits_for_it() -> None:
     slots.give_queued(1)
 
     assert freed == [1]
+
+
+@pytest.mark.parametrize("claims", [0, 1])
+async def test_direct_call_takes_no_slot_that_a_claim_is_on_its_way_for(claims: int) -> None:
+    """One slot never runs two: the call waits for the answer, and takes what the claims leave."""
+    slots = Slots(1, on_free=lambda: None)
+    slots.reserve(1)
+    entered = asyncio.Event()
+
+    async def call() -> None:
+        async with slots.direct(wait_seconds=5):
+            entered.set()
+
+    task = asyncio.create_task(call())
+    await asyncio.sleep(0)
+    assert not entered.is_set()
+
+    slots.take_queued(claims)
+    assert slots.busy == 1
+    slots.give_queued(claims)
+    await task
+    assert slots.busy == 0

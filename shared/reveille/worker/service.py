@@ -175,7 +175,9 @@ class WorkerService(Service):
             await asyncio.gather(*helpers, return_exceptions=True)
 
     async def drain(self, registration: Registration) -> None:
-        """Finish what runs within the grace; give the rest back without spending an attempt."""
+        """Finish what runs, direct calls too, within the grace; give the rest back without spending an
+        attempt.
+        """
         self.turns.stop_looks()
         with suppress(TimeoutError):
             async with asyncio.timeout(self.settings.drain_seconds):
@@ -183,6 +185,7 @@ class WorkerService(Service):
                 async with self.turns.under_way:  # what it claims is to be drained too
                     log.info("draining", tasks=len(self.held))
                 await self.held.none.wait()
+                await self.slots.no_direct.wait()
         for running in self.held:
             if running.work is not None and not running.ending:
                 running.work.cancel("drain")

@@ -17,22 +17,38 @@ class Slots:
         self.count = count
         self._on_free = on_free
         self._queued = 0  # tasks from the queue; written by take_queued and give_queued
+        self._reserved = 0  # for claims that are on their way
         self._direct = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self.no_direct = asyncio.Event()  # set while no direct call has a slot
+        self.no_direct.set()
 
     @property
     def free(self) -> int:
         """Slots that a claim may fill now."""
         return max(0, self.count - self._queued - self._direct - len(self._waiting))
 
+    def free_after(self, ends: int) -> int:
+        """Slots that a claim may fill when so many attempts have ended: direct calls that wait come first."""
+        return max(0, self.count - self._queued - self._direct - len(self._waiting) + ends)
+
     @property
     def busy(self) -> int:
         """Slots in use."""
         return self._queued + self._direct
 
+    def reserve(self, number: int) -> None:
+        """Claims are on their way that may fill so many free slots: no direct call takes them until
+        `take_queued`.
+        """
+        self._reserved = max(0, number)
+
     def take_queued(self, number: int) -> None:
         """Claims came in."""
+        self._reserved = 0
         self._queued += number
+        if self._waiting:
+            self._pass_on()
 
     def give_queued(self, number: int) -> None:
         """Attempts ended."""
@@ -42,7 +58,7 @@ class Slots:
     @asynccontextmanager
     async def direct(self, *, wait_seconds: float) -> AsyncIterator[None]:
         """A slot for a direct call. Raises TimeoutError when none falls free in time."""
-        if self.busy >= self.count or self._waiting:
+        if self.busy + self._reserved >= self.count or self._waiting:
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
             try:
@@ -50,24 +66,32 @@ class Slots:
                     await turn
             except BaseException:
                 if turn.done() and not turn.cancelled():  # granted and given up at the same moment
-                    self._direct -= 1
-                    self._pass_on()
+                    self._end_direct()
                 with suppress(ValueError):
                     self._waiting.remove(turn)
                 raise
         else:
-            self._direct += 1
+            self._begin_direct()
         try:
             yield
         finally:
-            self._direct -= 1
-            self._pass_on()
+            self._end_direct()
+
+    def _begin_direct(self) -> None:
+        self._direct += 1
+        self.no_direct.clear()
+
+    def _end_direct(self) -> None:
+        self._direct -= 1
+        self._pass_on()
+        if not self._direct:
+            self.no_direct.set()
 
     def _pass_on(self) -> None:
-        while self._waiting and self.busy < self.count:
+        while self._waiting and self.busy + self._reserved < self.count:
             turn = self._waiting.popleft()
             if not turn.done():
-                self._direct += 1
+                self._begin_direct()
                 turn.set_result(None)
         if self.free:
             self._on_free()

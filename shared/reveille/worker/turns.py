@@ -131,6 +131,7 @@ class Turns:
     def _keep(self, ends: list[tuple[Running, End]], error: BaseException) -> None:
         """A turn failed: nothing of it may be lost."""
         log.warning("turn_failed", error=str(error) or type(error).__name__)
+        self._slots.take_queued(0)
         if is_about_an_end(error):
             for running, end in ends:
                 self.stuck.add(running, end)
@@ -159,15 +160,17 @@ class Turns:
     async def _turn(self, ends: list[tuple[Running, End]]) -> None:
         limit = 0
         if self._standing.accepting and (self.look or self._look_quietly or ends):
-            limit = max(0, self._slots.free + len(ends))
+            limit = self._slots.free_after(len(ends))
         if not ends and not limit:
             await self._leave_when_drained()
             return
         looked = self.look
-        self.look = self._look_quietly = False
+        self.look = looked and not limit  # without room it is still to be done
+        self._look_quietly = self._look_quietly and not limit
         woken_at, self._woken_at = self._woken_at, None
         rescued, self._rescued = self._rescued, False
         began = time.monotonic()
+        self._slots.reserve(limit - len(ends))
         turn = await self._store.turn(
             self._standing.registration,
             self._task_types,
@@ -176,11 +179,11 @@ class Turns:
             floors=self.floors.in_force,
             elsewhere=self._elsewhere.tasks(),
         )
+        self._slots.take_queued(len(turn.claims))
         if limit:
             self.floors.looked(time.monotonic() - began, turn.claims)
         if self._standing.claim_trouble.succeeded():
             self._standing.announce_soon()
-        self._slots.take_queued(len(turn.claims))
         for claim in turn.claims:
             self._begin(claim)
         self._all_ended(ends, turn.settled)
