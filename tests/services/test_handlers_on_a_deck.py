@@ -1,5 +1,6 @@
 """All handlers over one deck in memory, answered by the stand-in's rules: rows, evidence, resumption."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -196,6 +197,29 @@ async def test_visual_analysis_gives_a_row_per_slide_with_the_tables_columns() -
     assert all(asked.images == [PNG] for asked in world.model.asked)
     assert done.metadata["model_calls"] == done.metadata["slides"] == 5
     assert done.metadata["input_tokens"] == 500
+
+
+async def test_visual_analysis_without_its_checkpoints_leaves_no_document_opening() -> None:
+    """Who closes it when the attempt is over? Its render child stayed, one more with each attempt."""
+    opening = asyncio.Event()
+    ended: list[str] = []
+
+    class Unlucky(World):
+        async def document(self) -> Pages:
+            opening.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append("opening")
+            raise AssertionError
+
+        async def checkpoints(self) -> dict[str, Any]:
+            await opening.wait()
+            raise OSError("the database is away")
+
+    with pytest.raises(OSError, match="away"):
+        await run("visual_analysis", Unlucky())
+    assert ended == ["opening"]
 
 
 async def test_visual_analysis_reports_each_slide_and_ends_at_100_percent() -> None:

@@ -149,11 +149,11 @@ async def test_look_during_a_survey_brings_another_about(queue: Queue) -> None:
 
 
 async def test_fast_survey_ends_it(queue: Queue) -> None:
-    """Vacuum has come by: looks begin at the beginning again."""
+    """Vacuum has come by: looks begin at the beginning again, the first at once for what lay below."""
     await queue.slow_surveys({A: 100})
     queue.seconds = 0.0
     await queue.look(FAST)
-    assert queue.floors.in_force == {}
+    assert (queue.floors.in_force, queue.lowered) == ({}, 1)
     surveys = queue.surveys
     await queue.look(FAST)
     assert queue.surveys == surveys
@@ -164,7 +164,7 @@ async def test_failed_survey_forgets_all_floors(queue: Queue) -> None:
     await queue.slow_surveys({A: 100})
     queue.lowest = asyncpg.ConnectionDoesNotExistError("gone")
     await queue.look(FAST)
-    assert queue.floors.in_force == {}
+    assert (queue.floors.in_force, queue.lowered) == ({}, 1)
 
 
 async def test_surveys_take_a_tenth_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any
 
-from reveille.documents import Page
+from reveille.documents import Document, Page
 from reveille.evidence import DeckIndex
 from reveille.outcome import Done, Outcome, ResultRow
 from reveille.task_types.handling import HandlerContext, Parts, Usage
@@ -24,7 +24,7 @@ TEXT_CONTENT_CHARS_MAX = 100_000  # a slide has 500; what has more is no slide
 
 async def handle(options: TaskOptions, context: HandlerContext) -> Outcome:
     """Analyse every slide, from the first one that no earlier attempt has finished."""
-    document, parts = await asyncio.gather(context.document(), Parts.load(context))
+    document, parts = await _document_and_parts(context)
     count = document.page_count
     rows = [parts.recall(_key(number)) for number in range(1, _first_open(parts, count))]
     if len(rows) < count:
@@ -51,6 +51,20 @@ async def handle(options: TaskOptions, context: HandlerContext) -> Outcome:
             "document_warnings": list(document.warnings),
         },
     )
+
+
+async def _document_and_parts(context: HandlerContext) -> tuple[Document, Parts]:
+    """Both at once. Without the parts nobody may go on opening: the attempt would be over, and the
+    render child left to nobody.
+    """
+    opening = asyncio.create_task(context.document())
+    try:
+        parts = await Parts.load(context)
+        return await opening, parts
+    except BaseException:
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+        raise
 
 
 def _heading(row: dict[str, Any]) -> str:

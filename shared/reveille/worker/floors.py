@@ -35,7 +35,7 @@ Key = tuple[str, int]  # task type and priority
 
 class Floors:
     """`in_force` is empty while looks are fast. `on_lower` is called when a survey has found
-    something below what was in force.
+    something below what was in force, and when nothing is in force any more.
     """
 
     def __init__(
@@ -100,11 +100,13 @@ class Floors:
         self._surveying = None
 
     def _forget(self) -> None:
-        if self.in_force:
-            log.info("looks_from_the_beginning_again")
+        had_floors = bool(self.in_force)
         self._slow_surveys = 0
         self._found, self.in_force = {}, {}
         self._claimed.clear()
+        if had_floors:
+            log.info("looks_from_the_beginning_again")
+            self._on_lower()  # something below them may have been left out
 
     def _apply(self, found: Mapping[Key, int]) -> None:
         before, self._found = self._found, found
