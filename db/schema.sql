@@ -263,6 +263,7 @@ CREATE TABLE processing_queue_archive (
 CREATE INDEX processing_queue_archive_document ON ONLY processing_queue_archive USING btree (document_id);
 CREATE INDEX processing_queue_archive_ended ON ONLY processing_queue_archive USING btree (completed_at);
 CREATE INDEX processing_queue_archive_id ON ONLY processing_queue_archive USING btree (id);
+CREATE INDEX processing_queue_archive_revivable ON ONLY processing_queue_archive USING btree (cancelled_by_task_id) WHERE (cancelled_by_task_id IS NOT NULL);
 
 CREATE TABLE processing_servers (
     id character varying(255) NOT NULL,
@@ -929,7 +930,14 @@ AS $function$
 #variable_conflict use_column
 BEGIN
     IF EXISTS (SELECT 1 FROM reveille_archived_task(retry_failed_task.task_id) a WHERE a.status IN ('failed', 'cancelled')) THEN
-        PERFORM reveille_restore_task(retry_failed_task.task_id);
+        -- With those that its end cancelled, all the way down: below, the trigger revives what is in the queue.
+        PERFORM reveille_restore_task(fallen.id) FROM (
+            WITH RECURSIVE fallen (id) AS (
+                SELECT retry_failed_task.task_id
+                UNION
+                SELECT a.id FROM processing_queue_archive a JOIN fallen f ON a.cancelled_by_task_id = f.id WHERE a.status = 'cancelled'
+            )
+            SELECT id FROM fallen ORDER BY id) AS fallen;
     END IF;
     UPDATE processing_queue SET status = 'queued', next_retry_at = NULL
     WHERE id = retry_failed_task.task_id AND status IN ('failed', 'cancelled', 'retry');
@@ -1274,6 +1282,9 @@ AS $function$
 DECLARE
     child_status varchar;
 BEGIN
+    IF current_setting('reveille.archiving', true) = 'on' THEN  -- it was checked once, and comes back as it was (0009)
+        RETURN NEW;
+    END IF;
     IF NEW.dependent_task_id = NEW.depends_on_task_id THEN
         RAISE EXCEPTION 'task % cannot depend on itself', NEW.dependent_task_id USING ERRCODE = 'check_violation';
     END IF;
@@ -1956,6 +1967,11 @@ BEGIN
     INSERT INTO processing_progress
     SELECT (jsonb_populate_record(NULL::processing_progress, entry || jsonb_build_object('processing_queue_id', task_id))).*
     FROM jsonb_array_elements(history -> 'steps') AS entry;
+    PERFORM set_config('reveille.archiving', 'on', true);
+    INSERT INTO task_dependencies
+    SELECT (jsonb_populate_record(NULL::task_dependencies, entry || jsonb_build_object('dependent_task_id', task_id))).*
+    FROM jsonb_array_elements(history -> 'edges') AS entry;
+    PERFORM set_config('reveille.archiving', '', true);
     DELETE FROM processing_queue_archive a WHERE a.id = task_id;
     RETURN true;
 END $function$;

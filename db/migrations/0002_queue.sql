@@ -271,6 +271,7 @@ CREATE TABLE processing_queue_archive (LIKE processing_queue, reveille_history j
     PARTITION BY RANGE (completed_at);
 CREATE INDEX processing_queue_archive_id ON processing_queue_archive (id);
 CREATE INDEX processing_queue_archive_document ON processing_queue_archive (document_id);
+CREATE INDEX processing_queue_archive_revivable ON processing_queue_archive (cancelled_by_task_id) WHERE cancelled_by_task_id IS NOT NULL;
 CREATE INDEX processing_queue_archive_ended ON processing_queue_archive (completed_at);
 
 -- Dependencies -------------------------------------------------------------------------------------------------

@@ -157,7 +157,14 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
 BEGIN
     IF EXISTS (SELECT 1 FROM reveille_archived_task(retry_failed_task.task_id) a WHERE a.status IN ('failed', 'cancelled')) THEN
-        PERFORM reveille_restore_task(retry_failed_task.task_id);
+        -- With those that its end cancelled, all the way down: below, the trigger revives what is in the queue.
+        PERFORM reveille_restore_task(fallen.id) FROM (
+            WITH RECURSIVE fallen (id) AS (
+                SELECT retry_failed_task.task_id
+                UNION
+                SELECT a.id FROM processing_queue_archive a JOIN fallen f ON a.cancelled_by_task_id = f.id WHERE a.status = 'cancelled'
+            )
+            SELECT id FROM fallen ORDER BY id) AS fallen;
     END IF;
     UPDATE processing_queue SET status = 'queued', next_retry_at = NULL
     WHERE id = retry_failed_task.task_id AND status IN ('failed', 'cancelled', 'retry');

@@ -133,8 +133,8 @@ BEGIN
     RETURN dropped;
 END $$;
 
--- A task that is wanted again comes back as it was, with its attempts and steps; whom it waited for is history. False when
--- the archive has no such task.
+-- A task that is wanted again comes back as it was, with its attempts, its steps and whom it waited for. False when the
+-- archive has no such task.
 CREATE FUNCTION reveille_restore_task(task_id bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 #variable_conflict use_variable
@@ -160,6 +160,11 @@ BEGIN
     INSERT INTO processing_progress
     SELECT (jsonb_populate_record(NULL::processing_progress, entry || jsonb_build_object('processing_queue_id', task_id))).*
     FROM jsonb_array_elements(history -> 'steps') AS entry;
+    PERFORM set_config('reveille.archiving', 'on', true);
+    INSERT INTO task_dependencies
+    SELECT (jsonb_populate_record(NULL::task_dependencies, entry || jsonb_build_object('dependent_task_id', task_id))).*
+    FROM jsonb_array_elements(history -> 'edges') AS entry;
+    PERFORM set_config('reveille.archiving', '', true);
     DELETE FROM processing_queue_archive a WHERE a.id = task_id;
     RETURN true;
 END $$;

@@ -119,6 +119,30 @@ async def test_retry_of_an_archived_failure_queues_it_again(queue: Queue) -> Non
     assert await queue.statuses(task_id) == ["queued"]
 
 
+async def test_retry_of_an_archived_failure_revives_those_it_cancelled(queue: Queue) -> None:
+    """Wherever the rows are kept: dependents come back too, wait, and run when their parents are done."""
+    async with at(queue.database, "2026-01-15T12:00Z") as january:
+        parent = await queue.add(by=january)
+        child = await queue.add(by=january, depends_on=[parent])
+        both = await queue.add(by=january, depends_on=[parent, child])
+        alien = await queue.add(by=january, depends_on=[parent])
+        await queue.set_status(alien, "cancelled", by=january)
+        await queue.set_status(parent, "failed", by=january)
+    assert await archived(queue) == 4
+
+    assert await queue.database.fetchval("SELECT retry_failed_task($1)", parent) is True
+    assert await queue.statuses(parent, child, both, alien) == [
+        "queued",
+        "blocked",
+        "blocked",
+        "gone",
+    ]
+
+    for ended, left in ((parent, ["queued", "blocked"]), (child, ["completed", "queued"])):
+        await queue.set_status(ended, "completed")
+        assert await queue.statuses(child, both) == left
+
+
 async def test_retry_of_an_archived_success_changes_nothing(queue: Queue) -> None:
     """A completed task stays where it is: there is nothing to redrive."""
     task_id = await old_task(queue)
