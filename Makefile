@@ -11,7 +11,7 @@ MINUTES ?= 35
 RATE ?= 200
 REPORT ?=
 
-.PHONY: help demo up test chaos soak bench check format schema-dump pictures simulation screenshots clean
+.PHONY: help demo up test chaos soak bench check format schema-dump pictures settings simulation screenshots clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -31,7 +31,7 @@ demo: $(STAMP) ## the whole system from nothing, one deck through it (DECK=file.
 up: $(STAMP) ## keep the system running on this machine until Ctrl-C
 	@$(BIN)/reveille up
 
-test: $(STAMP) ## all tests: no Docker, no GPU, no network needed
+test: $(STAMP) ## all tests but the slow ones (TESTS="-m slow"): no Docker, no GPU, no network needed
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS)
 
 chaos: $(STAMP) ## kill, freeze and cut off everything under load, then count (SEEDS=20 FIRST_SEED=1 REPORT=page.md)
@@ -59,6 +59,9 @@ schema-dump: $(STAMP) ## write db/schema.sql from the migrations
 
 pictures: $(STAMP) ## the trace in docs/tracing.md, from a run that is slow on purpose
 	@$(BIN)/python -m docs.trace_pictures
+
+settings: $(STAMP) ## write docs/settings.md from the settings' own words
+	@$(BIN)/python -m docs.settings_page
 
 simulation: $(STAMP) ## the tables in docs/simulation.md, played anew (a quarter of an hour)
 	@$(BIN)/python -m docs.simulation_table

@@ -22,15 +22,23 @@ from reveille.settings import Settings
 class AutoscalerSettings(DockerSettings, KedaSettings, KubernetesSettings, VerdaSettings, Settings):
     """What the autoscaler adds. The settings below `scaling_file` override it for every pool."""
 
-    scaling_file: Path | None = Field(None, description="YAML; unset: the requirements' numbers")
+    scaling_file: Path | None = Field(None, description="YAML; unset: the defaults")
     policy: str | None = Field(None, description="marginal (the default) or threshold")
     shadow_policies: Words = Field(
         (), description="decide on the same facts; their decisions are kept and not applied"
     )
-    scale_up_delay_seconds: NonNegativeFloat | None = None
-    scale_down_delay_seconds: NonNegativeFloat | None = None
-    lone_task_delay_seconds: NonNegativeFloat | None = None
-    startup_timeout_seconds: PositiveFloat | None = None
+    scale_up_delay_seconds: NonNegativeFloat | None = Field(
+        None, description="the file's scale_up_delay: tasks wait so long before a start (threshold)"
+    )
+    scale_down_delay_seconds: NonNegativeFloat | None = Field(
+        None, description="the file's scale_down_delay: idle for so long before an end (threshold)"
+    )
+    lone_task_delay_seconds: NonNegativeFloat | None = Field(
+        None, description="the file's lone_task_delay: so long waits a task for the first container"
+    )
+    startup_timeout_seconds: PositiveFloat | None = Field(
+        None, description="the file's startup_timeout: a container that boots longer has failed"
+    )
     budget_soft_usd: PositiveFloat | None = Field(None, description="per month: critical only")
     budget_hard_usd: PositiveFloat | None = Field(None, description="per month: nothing")
     budget_usd_per_hour_max: PositiveFloat | None = Field(
@@ -38,7 +46,9 @@ class AutoscalerSettings(DockerSettings, KedaSettings, KubernetesSettings, Verda
     )
     budget_alert_only: bool | None = Field(None, description="hold nothing, say so")
 
-    provider: Literal["docker", "keda", "kubernetes", "process", "static", "verda"] = "process"
+    provider: Literal["docker", "keda", "kubernetes", "process", "static", "verda"] = Field(
+        "process", description="where the scaling file names none"
+    )
     container_prefix: str = Field(
         "reveille",
         pattern=r"^[a-z][a-z0-9-]{0,30}$",
@@ -65,7 +75,9 @@ class AutoscalerSettings(DockerSettings, KedaSettings, KubernetesSettings, Verda
     experience_seconds_max: NonNegativeFloat = Field(
         60.0, description="how old what was learned of service times and cold starts may be"
     )
-    creating_seconds_max: PositiveFloat = 120.0
+    creating_seconds_max: PositiveFloat = Field(
+        120.0, description="a container that is asked for longer has failed"
+    )
     price_seconds_max: PositiveFloat = Field(
         3600.0, description="how old a provider's price list may be"
     )

@@ -32,10 +32,14 @@ class DockerSettings(BaseSettings):
         validation_alias=AliasChoices("REVEILLE_DOCKER_CERT_PATH", "DOCKER_CERT_PATH"),
         description="folder of ca.pem, cert.pem and key.pem for TLS",
     )
-    docker_image: str = Field("reveille/{pool}-worker:0.1.0", min_length=1)
+    docker_image: str = Field(
+        "reveille/{pool}-worker:0.1.0", min_length=1, description="{pool} is the pool's name"
+    )
     docker_command: str = Field("", description="in place of the image's own; {pool} as above")
-    docker_pull: Literal["missing", "always", "never"] = "missing"
-    docker_pull_seconds_max: PositiveFloat = 1800.0
+    docker_pull: Literal["missing", "always", "never"] = Field(
+        "missing", description="when the image is fetched"
+    )
+    docker_pull_seconds_max: PositiveFloat = Field(1800.0, description="longest fetch")
     docker_registry_auth: SecretStr = Field(
         SecretStr(""), description="user:password for the image's registry"
     )
@@ -46,9 +50,11 @@ class DockerSettings(BaseSettings):
         description="device numbers or UUIDs, comma-separated: each container gets a free one; "
         "all: each sees every GPU; unset: none",
     )
-    docker_memory_bytes_max: PositiveInt | None = None
-    docker_cpus_max: PositiveFloat | None = None
-    docker_shm_bytes: PositiveInt | None = None
+    docker_memory_bytes_max: PositiveInt | None = Field(None, description="of each container")
+    docker_cpus_max: PositiveFloat | None = Field(None, description="of each container")
+    docker_shm_bytes: PositiveInt | None = Field(
+        None, description="shared memory of each container"
+    )
 
     @field_validator("docker_volumes", "docker_gpus", mode="before")
     @classmethod

@@ -20,7 +20,7 @@ class KedaSettings(BaseSettings):
         "", description="address:port for KEDA, such as 0.0.0.0:6000; unset: not served"
     )
     keda_tls_cert: Path | None = Field(None, description="PEM, of the server")
-    keda_tls_key: Path | None = None
+    keda_tls_key: Path | None = Field(None, description="PEM, of the server")
     keda_tls_client_ca: Path | None = Field(
         None, description="PEM; with it only clients of this authority are answered"
     )

@@ -49,7 +49,7 @@ class KubernetesSettings(BaseSettings):
     kubernetes_namespace: str = Field(
         "", pattern=_NAMESPACE, description="of the workers; unset: the pod's own"
     )
-    kubernetes_token: SecretStr = SecretStr("")
+    kubernetes_token: SecretStr = Field(SecretStr(""), description="in place of a token file")
     kubernetes_token_file: Path | None = Field(
         None, description="read anew for each call; unset: the pod's service account"
     )
@@ -74,7 +74,7 @@ class KubernetesSettings(BaseSettings):
         pattern=r"^([a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?)?$",
         description="marks our Deployments; unset: made from the database's address",
     )
-    kubernetes_answer_seconds_max: PositiveFloat = 15.0
+    kubernetes_answer_seconds_max: PositiveFloat = Field(15.0, description="of one API call")
     kubernetes_stop_seconds_max: PositiveFloat = Field(
         180.0, description="how long a pod may take to end; longer than its grace period"
     )

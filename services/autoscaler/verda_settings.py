@@ -30,9 +30,9 @@ class VerdaSettings(BaseSettings):
         env_prefix="REVEILLE_", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
-    verda_url: str = "https://api.verda.com/v1"
-    verda_client_id: SecretStr = SecretStr("")
-    verda_client_secret: SecretStr = SecretStr("")
+    verda_url: str = Field("https://api.verda.com/v1", description="of the API")
+    verda_client_id: SecretStr = Field(SecretStr(""), description="of the account's credentials")
+    verda_client_secret: SecretStr = Field(SecretStr(""), description="likewise")
     verda_image: str = Field("", description="with a tag that is not latest, or a digest")
     verda_command: str = Field(
         "",
@@ -55,7 +55,7 @@ class VerdaSettings(BaseSettings):
         pattern=r"^[a-z0-9-]{0,40}$",
         description="marks our deployments; unset: made from the database's address",
     )
-    verda_answer_seconds_max: PositiveFloat = 15.0
+    verda_answer_seconds_max: PositiveFloat = Field(15.0, description="of one API call")
     verda_stop_seconds_max: PositiveFloat = Field(
         90.0, description="how long a deployment may be seen after it was deleted"
     )

@@ -22,11 +22,16 @@ class MonitorSettings(Settings):
     )
     audit_seconds: PositiveFloat = Field(300.0, description="between looks for stranded dependents")
     backstop_seconds: PositiveFloat = Field(300.0, description="longest pause, whatever was heard")
-    server_keep_seconds: PositiveFloat = Field(86_400.0, description="rows of servers long gone")
-    creating_seconds_max: PositiveFloat = 180.0
-    booting_seconds_max: PositiveFloat = 600.0
+    server_keep_seconds: PositiveFloat = Field(
+        86_400.0, description="how long rows of servers that are gone are kept"
+    )
+    creating_seconds_max: PositiveFloat = Field(
+        180.0, description="a container that is asked for longer is marked as stuck"
+    )
+    booting_seconds_max: PositiveFloat = Field(600.0, description="likewise, one that boots")
     draining_seconds_max: PositiveFloat = Field(
-        3_900.0, description="above the longest time limit of a task type"
+        3_900.0,
+        description="likewise, one that drains: above the longest time limit of a task type",
     )
     dead_workers_max: PositiveInt = Field(3, description="workers that may die with one task")
     waiting_seconds_max: PositiveFloat = Field(

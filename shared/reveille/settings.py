@@ -45,14 +45,18 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("DATABASE_URL", "REVEILLE_DATABASE_URL"),
         description="PostgreSQL DSN; sessions must be direct, not through a transaction pooler, for LISTEN",
     )
-    database_pool_max: PositiveInt = 4
-    http_host: str = "127.0.0.1"
+    database_pool_max: PositiveInt = Field(
+        4, description="connections besides that of LISTEN (and a worker's heartbeat)"
+    )
+    http_host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 is all")
     http_port: int = Field(0, ge=0, le=65535, description="0: any free port")
     otlp_endpoint: str | None = Field(
         None, description="OTLP http/protobuf base URL; unset: no spans are recorded"
     )
-    trace_sample_ratio: float = Field(1.0, ge=0, le=1)
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    trace_sample_ratio: float = Field(1.0, ge=0, le=1, description="share of traces kept, whole")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="what is less important is not logged"
+    )
     log_json: bool | None = Field(None, description="unset: JSON unless on a terminal")
     ping_seconds: PositiveFloat = Field(
         20.0, description="silence after which the LISTEN connection proves that it hears"
@@ -72,25 +76,29 @@ class Settings(BaseSettings):
 
 
 class DocumentSettings(BaseSettings):
-    """Where documents come from and how large they may be (contract, section 4)."""
+    """Where documents come from and how large they may be."""
 
     model_config = SettingsConfigDict(
         env_prefix="REVEILLE_", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
-    document_root: Path | None = None
+    document_root: Path | None = Field(
+        None, description="folder that a file_path is looked for in; unset: such tasks fail"
+    )
     document_hosts: Names = Field(
         (), description="hosts that https:// paths may name, comma-separated"
     )
     document_hosts_private: bool = Field(
         False, description="listed hosts may have private addresses"
     )
-    document_bytes_max: PositiveInt = 100 * 1024 * 1024
-    document_pages_max: PositiveInt = 300
-    page_points_max: PositiveInt = 14_400
+    document_bytes_max: PositiveInt = Field(100 * 1024 * 1024, description="largest document")
+    document_pages_max: PositiveInt = Field(300, description="most pages of a document")
+    page_points_max: PositiveInt = Field(14_400, description="longest side of a page, 1/72 inch")
     image_pixels: PositiveInt = Field(1024, description="longest side of a slide image")
-    render_seconds_max: PositiveFloat = 30.0
-    render_memory_bytes_max: PositiveInt = 1024 * 1024 * 1024
+    render_seconds_max: PositiveFloat = Field(30.0, description="opening, or one page")
+    render_memory_bytes_max: PositiveInt = Field(
+        1024 * 1024 * 1024, description="address space of the process that renders"
+    )
 
     def __init__(self, **values: Any) -> None:
         hosts = values.get("document_hosts", os.environ.get("REVEILLE_DOCUMENT_HOSTS"))
@@ -108,14 +116,16 @@ class WorkerSettings(Settings):
         max_length=255,
         description="row of processing_servers; one per process",
     )
-    container_id: str | None = None
+    container_id: str | None = Field(
+        None, description="of the container it runs in; the autoscaler sets it"
+    )
     dead_man_seconds: NonNegativeFloat | None = Field(
         None,
         description="ends after so long without a database, or without a task and an autoscaler; "
         "unset: 1800 in a container that an autoscaler started, else never; 0: never",
     )
     slots: PositiveInt = Field(1, le=256, description="tasks at the same time")
-    heartbeat_seconds: PositiveFloat = 10.0
+    heartbeat_seconds: PositiveFloat = Field(10.0, description="between two heartbeats")
     lease_seconds: PositiveFloat = Field(
         30.0, description="silence after which a server counts as lost"
     )
@@ -125,21 +135,24 @@ class WorkerSettings(Settings):
     ollama_host: str = Field(
         "http://127.0.0.1:11434",
         validation_alias=AliasChoices("OLLAMA_HOST", "REVEILLE_OLLAMA_HOST"),
+        description="URL of the model server",
     )
-    vision_model: str = "llava"
-    text_model: str = "gemma3"
+    vision_model: str = Field("llava", description="what is asked about slides")
+    text_model: str = Field("gemma3", description="what is asked about texts")
     num_ctx: PositiveInt = Field(
         8192, description="context tokens; constant per model, a change reloads it"
     )
-    model_timeout_seconds: PositiveFloat = 300.0
+    model_timeout_seconds: PositiveFloat = Field(300.0, description="of one question")
     model_health_seconds: PositiveFloat = Field(
         30.0, description="how often an idle worker asks its model server"
     )
     gpu_health: bool = Field(
         True, description="out of service while nvidia-smi, where there is one, finds no GPU"
     )
-    backoff_base_seconds: PositiveFloat = 2.0
-    backoff_max_seconds: PositiveFloat = 300.0
+    backoff_base_seconds: PositiveFloat = Field(
+        2.0, description="at most so long waits the first retry; doubles with each"
+    )
+    backoff_max_seconds: PositiveFloat = Field(300.0, description="longest wait of a retry")
     direct_wait_seconds: PositiveFloat = Field(
         60.0, description="how long a direct HTTP call waits for a free slot"
     )
