@@ -110,6 +110,14 @@ def test_every_service_package_has_an_image() -> None:
         assert target in SERVICES
 
 
+def test_prometheus_looks_for_every_service_of_compose() -> None:
+    """A service whose metrics nobody scrapes raises no alert."""
+    config = yaml.safe_load((ROOT / "observability/prometheus/prometheus.yaml").read_text())
+    (job,) = (job for job in config["scrape_configs"] if job["job_name"] == "reveille")
+    (discovery,) = job["dns_sd_configs"]
+    assert sorted(discovery["names"]) == LONG_RUNNING
+
+
 @pytest.mark.parametrize("path", LOCKS)
 def test_lock_file_has_hashes_and_no_index_address(path: str) -> None:
     """What is installed is what was reviewed, from whichever index the builder uses."""

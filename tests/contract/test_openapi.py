@@ -11,7 +11,7 @@ from queue_gateway.routes import ROUTES
 from queue_gateway.testing import RunningGateway, running_gateway
 from reveille.testing import Database
 
-# What external servers call today: contract, section 8.
+# What external servers call today.
 EXTERNAL = (
     "register-processing-server",
     "server-heartbeat",

@@ -1,4 +1,4 @@
-"""`reveille migrate` on a database that has the four tables already (contract, section 6).
+"""`reveille migrate` on a database that has the four tables already.
 
 Two such databases, as different as they come: tables from a hand-written script, and from an object
 mapper. Their rows are legacy/rows.sql; what is special to one of them is in its own file.
