@@ -33,7 +33,9 @@ class VerdaSettings(BaseSettings):
     verda_url: str = Field("https://api.verda.com/v1", description="of the API")
     verda_client_id: SecretStr = Field(SecretStr(""), description="of the account's credentials")
     verda_client_secret: SecretStr = Field(SecretStr(""), description="likewise")
-    verda_image: str = Field("", description="with a tag that is not latest, or a digest")
+    verda_image: str = Field(
+        "", description="with a tag that is not latest, or a digest; {pool} is the pool's name"
+    )
     verda_command: str = Field(
         "",
         description="in place of the image's own; {pool} as above, so that one image does for all",
