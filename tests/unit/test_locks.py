@@ -66,7 +66,7 @@ def test_lock_file_that_lags_behind_the_project_is_named(tmp_path: Path) -> None
     project = tmp_path / "pyproject.toml"
     project.write_text(
         '[project]\ndependencies = ["aiohttp>=4", "left-out"]\n'
-        '[project.optional-dependencies]\ndemo = []\ndev = ["h11"]\nkeda = []\n'
+        '[project.optional-dependencies]\ndemo = []\ndev = ["h11"]\nkeda = []\ns3 = []\n'
     )
 
     said = list(unmet(project, pins_of(tmp_path, GOOD)))
