@@ -128,7 +128,7 @@ class Membership:
     def report_idle(self) -> None:
         """Let current_load say 0 soon after the last task, without a heartbeat for each short one."""
         if self._heart is not None and self._heart.reported_load:
-            self._heart.nudge()
+            self._heart.nudge_when_rested()
 
     def _nudge(self) -> None:
         if self._heart is not None:
