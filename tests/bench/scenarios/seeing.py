@@ -82,7 +82,7 @@ SCENARIO = Scenario(
     unit="as named",
     better="less",
     cases=_cases,
-    rounds=2,
+    rounds=1,
     note="Spans (send, queued, process, settle) go to a collector on the same cores. "
     "The first cases drain tasks that do nothing, the last two tasks with one call of 50 ms: 200/s at the most.",
 )
