@@ -41,7 +41,8 @@ def page(kept: Kept, findings: Sequence[str]) -> str:
         "",
         f"`make soak MINUTES={setting.seconds / 60:g} RATE={setting.rate:g}` on "
         f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}, "
-        f"load {min(loads):.0f} to {max(loads):.0f} with all that it runs itself. Postgres with its default settings; gateway, monitor, "
+        f"load {min(loads):.0f} to {max(loads):.0f} with all that it runs itself. "
+        "Postgres with its default settings; gateway, monitor, "
         f"autoscaler, one visual and two text workers as processes, each under its own database role; "
         f"handlers that do nothing. Finished tasks move to the archive after {setting.archive_after_seconds:.0f} s.",
         "",
