@@ -1,33 +1,17 @@
 """`reveille containers` and `reveille pools` on a database, and what every listing has in common."""
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from tests.command_line import Run
 
-from reveille.cli.app import app
 from reveille.costs import Costs, costs_of_month
 from reveille.errors import ReveilleError
 from reveille.testing import Database
 
 NAME = "reveille-text-0"
 LISTINGS = ("tasks", "servers", "containers", "pools", "costs", "report")
-
-Run = Callable[..., Awaitable[Result]]
-
-
-@pytest.fixture
-def run(database: Database, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A command against this test's database, with the terminal's width."""
-    monkeypatch.setenv("DATABASE_URL", database.dsn)
-
-    async def invoke(*arguments: str) -> Result:
-        return await asyncio.to_thread(CliRunner().invoke, app, arguments)
-
-    return invoke
 
 
 async def said(run: Run, *arguments: str) -> Any:

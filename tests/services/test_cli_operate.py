@@ -2,14 +2,13 @@
 sense.
 """
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.command_line import Run
 from typer.testing import CliRunner, Result
 
 from reveille.cli.app import app
@@ -17,19 +16,6 @@ from reveille.cli.running import command_here
 from reveille.task import TaskStatus
 from reveille.task_types import TASK_TYPES
 from reveille.testing import Database
-
-Run = Callable[..., Awaitable[Result]]
-
-
-@pytest.fixture
-def run(database: Database, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A command against this test's database."""
-    monkeypatch.setenv("DATABASE_URL", database.dsn)
-
-    async def invoke(*arguments: str) -> Result:
-        return await asyncio.to_thread(CliRunner().invoke, app, arguments)
-
-    return invoke
 
 
 @pytest.fixture

@@ -184,24 +184,16 @@ async def test_options_that_python_cannot_read_fail_their_own_task_only(
     assert "unreadable JSON" in row["last_error"]
 
 
-async def test_row_that_somebody_keeps_locked_holds_up_its_own_end_only(
-    database: Database,
-) -> None:
-    """A forgotten session in psql may not stop a worker."""
-    started = asyncio.Event()
-    go_on = asyncio.Event()
-
-    async def handle(context: TaskContext) -> Outcome:
-        if context.task.document_id == 2:
-            started.set()
-            await go_on.wait()
-        return await done(context)
-
-    worker = worker_of(database, handle)
-    worker.lock_seconds_max = 0.2
+async def others_end_beside_a_locked_row(
+    database: Database, worker: WorkerService, started: asyncio.Event, go_on: asyncio.Event
+) -> list[int]:
+    """A forgotten session keeps the row of a running task: the others that end meanwhile, and it does
+    once it may. The handler of document 2 says `started` and waits for `go_on`.
+    """
     async with living(worker, database), database.connect() as forgotten:
         locked = await add(database, document_id=2)
-        await started.wait()
+        async with asyncio.timeout(20):
+            await started.wait()
         transaction = forgotten.transaction()
         await transaction.start()
         await forgotten.execute("SELECT 1 FROM processing_queue WHERE id = $1 FOR UPDATE", locked)
@@ -211,6 +203,24 @@ async def test_row_that_somebody_keeps_locked_holds_up_its_own_end_only(
             assert (await ended(database, task_id))["status"] == "completed"
         await transaction.rollback()
         assert (await ended(database, locked))["status"] == "completed"
+    return others
+
+
+async def test_row_that_somebody_keeps_locked_holds_up_its_own_end_only(
+    database: Database,
+) -> None:
+    """A forgotten session in psql may not stop a worker."""
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def handle(context: TaskContext) -> Outcome:
+        if context.task.document_id == 2:
+            started.set()
+            await go_on.wait()
+        return await done(context)
+
+    worker = worker_of(database, handle)
+    worker.lock_seconds_max = 0.2
+    await others_end_beside_a_locked_row(database, worker, started, go_on)
 
 
 async def test_row_that_somebody_keeps_locked_holds_up_its_own_progress_only(
@@ -226,19 +236,8 @@ async def test_row_that_somebody_keeps_locked_holds_up_its_own_progress_only(
         await context.progress(50, "half")
         return await done(context)
 
-    async with living(worker_of(database, handle), database), database.connect() as forgotten:
-        locked = await add(database, document_id=2)
-        async with asyncio.timeout(20):
-            await started.wait()
-        transaction = forgotten.transaction()
-        await transaction.start()
-        await forgotten.execute("SELECT 1 FROM processing_queue WHERE id = $1 FOR UPDATE", locked)
-        go_on.set()
-        others = [await add(database) for _ in range(3)]
-        for task_id in others:
-            assert (await ended(database, task_id))["status"] == "completed"
-        await transaction.rollback()
-        assert (await ended(database, locked))["status"] == "completed"
+    worker = worker_of(database, handle)
+    others = await others_end_beside_a_locked_row(database, worker, started, go_on)
 
     written = await database.fetch("SELECT DISTINCT processing_queue_id FROM processing_progress")
     assert {row["processing_queue_id"] for row in written} >= set(others)
