@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from autoscaler.placeholder import only_pool
+
 Words = Annotated[tuple[str, ...], NoDecode]  # comma-separated in the environment
 
 
@@ -75,8 +77,4 @@ class DockerSettings(BaseSettings):
     @field_validator("docker_image", "docker_command")
     @classmethod
     def _only_pool(cls, value: str) -> str:
-        try:
-            value.format(pool="visual")
-        except (KeyError, IndexError, ValueError):
-            raise ValueError(f"{value!r} may have no other braces than {{pool}}") from None
-        return value
+        return only_pool(value)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, PositiveFloat, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from autoscaler.placeholder import only_pool
 from reveille.errors import ConfigurationError
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -93,11 +94,7 @@ class KubernetesSettings(BaseSettings):
     @field_validator("kubernetes_template")
     @classmethod
     def _template_of_pool(cls, name: str) -> str:
-        try:
-            name.format(pool="visual")
-        except (KeyError, IndexError, ValueError):
-            raise ValueError(f"{name!r} may have no other braces than {{pool}}") from None
-        return name
+        return only_pool(name)
 
     @field_validator("kubernetes_gpu_label", "kubernetes_region_label")
     @classmethod

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, PositiveFloat, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from autoscaler.placeholder import only_pool
 from reveille.errors import ConfigurationError
 
 Words = Annotated[tuple[str, ...], NoDecode]  # comma-separated in the environment
@@ -81,11 +82,7 @@ class VerdaSettings(BaseSettings):
     @field_validator("verda_image", "verda_command")
     @classmethod
     def _for_a_pool(cls, value: str) -> str:
-        try:
-            value.format(pool="visual")
-        except (KeyError, IndexError, ValueError):
-            raise ValueError(f"{value!r} may have no other braces than {{pool}}") from None
-        return value
+        return only_pool(value)
 
     @field_validator("verda_command")
     @classmethod
