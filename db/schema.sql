@@ -1365,7 +1365,7 @@ AS $function$
 BEGIN
     -- In any state: a blocked task would refuse it later, and with it the end of its parent.
     IF NEW.next_retry_at >= reveille_now() + interval '100 years' THEN
-        RAISE EXCEPTION 'next_retry_at must be within the next 100 years, not %', NEW.next_retry_at USING ERRCODE = 'check_violation';
+        PERFORM reveille_refuse_time(NEW.next_retry_at);
     END IF;
     IF NEW.status = 'queued' AND NEW.next_retry_at > reveille_now() THEN
         NEW.status := 'retry';
@@ -1387,9 +1387,7 @@ AS $function$
 BEGIN
     SELECT pool INTO NEW.pool FROM task_types WHERE name = NEW.task_type;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'unknown task_type "%"', NEW.task_type USING
-            ERRCODE = 'check_violation',
-            HINT = 'Known task types: ' || (SELECT string_agg(name, ', ' ORDER BY name) FROM task_types);
+        PERFORM reveille_refuse_type(NEW.task_type);
     END IF;
     IF NEW.status = 'queued' THEN
         PERFORM pg_notify('task_ready', NEW.pool);
@@ -1490,7 +1488,7 @@ BEGIN
         END IF;
         IF NEW.next_retry_at > reveille_now() THEN
             IF NEW.next_retry_at >= reveille_now() + interval '100 years' THEN
-                RAISE EXCEPTION 'next_retry_at must be within the next 100 years, not %', NEW.next_retry_at USING ERRCODE = 'check_violation';
+                PERFORM reveille_refuse_time(NEW.next_retry_at);
             END IF;
             NEW.status := 'retry';
         ELSIF NEW.status = 'retry' THEN
@@ -1545,9 +1543,7 @@ BEGIN
     INTO task.pool, task.max_retries, task.priority, task.claimable_at
     FROM task_types t WHERE t.name = task.task_type;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'unknown task_type "%"', task.task_type USING
-            ERRCODE = 'check_violation',
-            HINT = 'Known task types: ' || (SELECT string_agg(name, ', ' ORDER BY name) FROM task_types);
+        PERFORM reveille_refuse_type(task.task_type);
     END IF;
     IF reveille_is_traceparent(task.traceparent) IS NOT TRUE THEN
         random_id := substr(encode(uuid_send(gen_random_uuid()), 'hex'), 2) || '0';  -- moved, see reveille_before_insert()
@@ -1580,7 +1576,7 @@ BEGIN
 
     -- Beyond that no client can read the row, nor anybody a list with it; 'infinity' stops every reckoning with time.
     IF task.next_retry_at >= task.claimable_at + interval '100 years' THEN
-        RAISE EXCEPTION 'next_retry_at must be within the next 100 years, not %', task.next_retry_at USING ERRCODE = 'check_violation';
+        PERFORM reveille_refuse_time(task.next_retry_at);
     END IF;
     is_history := task.status IN ('completed', 'failed', 'cancelled');  -- brought along: it keeps its times
     IF is_history AND NOT (task.created_at BETWEEN '1970-01-01Z' AND task.claimable_at + interval '100 years') THEN
@@ -1924,6 +1920,24 @@ BEGIN
         ELSE format('unknown status "%s" (processing_queue_status_known)', task.status) END
         USING ERRCODE = 'check_violation', TABLE = 'processing_queue',
               HINT = 'Statuses: blocked, queued, processing, retry, completed, failed, cancelled';
+END $function$;
+
+CREATE OR REPLACE FUNCTION reveille_refuse_time(next_retry_at timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    RAISE EXCEPTION 'next_retry_at must be within the next 100 years, not %', next_retry_at USING ERRCODE = 'check_violation';
+END $function$;
+
+CREATE OR REPLACE FUNCTION reveille_refuse_type(unknown character varying)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    RAISE EXCEPTION 'unknown task_type "%"', unknown USING
+        ERRCODE = 'check_violation',
+        HINT = 'Known task types: ' || (SELECT string_agg(name, ', ' ORDER BY name) FROM task_types);
 END $function$;
 
 CREATE OR REPLACE FUNCTION reveille_release(children bigint[])

@@ -67,6 +67,20 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN reveille_is_traceparent(traceparent)
     THEN '00-' || substr(traceparent, 4, 32) || '-' || to_hex(lease_token | x'2000000000000000'::bigint) || '-' || substr(traceparent, 54, 2) END;
 
+CREATE FUNCTION reveille_refuse_type(unknown varchar) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'unknown task_type "%"', unknown USING
+        ERRCODE = 'check_violation',
+        HINT = 'Known task types: ' || (SELECT string_agg(name, ', ' ORDER BY name) FROM task_types);
+END $$;
+
+CREATE FUNCTION reveille_refuse_time(next_retry_at timestamptz) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'next_retry_at must be within the next 100 years, not %', next_retry_at USING ERRCODE = 'check_violation';
+END $$;
+
 -- Checks and completes a row that is not the usual one, and decides its first state.
 CREATE FUNCTION reveille_complete(task processing_queue) RETURNS processing_queue
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
@@ -78,9 +92,7 @@ BEGIN
     INTO task.pool, task.max_retries, task.priority, task.claimable_at
     FROM task_types t WHERE t.name = task.task_type;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'unknown task_type "%"', task.task_type USING
-            ERRCODE = 'check_violation',
-            HINT = 'Known task types: ' || (SELECT string_agg(name, ', ' ORDER BY name) FROM task_types);
+        PERFORM reveille_refuse_type(task.task_type);
     END IF;
     IF reveille_is_traceparent(task.traceparent) IS NOT TRUE THEN
         random_id := substr(encode(uuid_send(gen_random_uuid()), 'hex'), 2) || '0';  -- moved, see reveille_before_insert()
@@ -113,7 +125,7 @@ BEGIN
 
     -- Beyond that no client can read the row, nor anybody a list with it; 'infinity' stops every reckoning with time.
     IF task.next_retry_at >= task.claimable_at + interval '100 years' THEN
-        RAISE EXCEPTION 'next_retry_at must be within the next 100 years, not %', task.next_retry_at USING ERRCODE = 'check_violation';
+        PERFORM reveille_refuse_time(task.next_retry_at);
     END IF;
     is_history := task.status IN ('completed', 'failed', 'cancelled');  -- brought along: it keeps its times
     IF is_history AND NOT (task.created_at BETWEEN '1970-01-01Z' AND task.claimable_at + interval '100 years') THEN
@@ -509,7 +521,7 @@ BEGIN
         END IF;
         IF NEW.next_retry_at > reveille_now() THEN
             IF NEW.next_retry_at >= reveille_now() + interval '100 years' THEN
-                RAISE EXCEPTION 'next_retry_at must be within the next 100 years, not %', NEW.next_retry_at USING ERRCODE = 'check_violation';
+                PERFORM reveille_refuse_time(NEW.next_retry_at);
             END IF;
             NEW.status := 'retry';
         ELSIF NEW.status = 'retry' THEN
@@ -541,7 +553,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     -- In any state: a blocked task would refuse it later, and with it the end of its parent.
     IF NEW.next_retry_at >= reveille_now() + interval '100 years' THEN
-        RAISE EXCEPTION 'next_retry_at must be within the next 100 years, not %', NEW.next_retry_at USING ERRCODE = 'check_violation';
+        PERFORM reveille_refuse_time(NEW.next_retry_at);
     END IF;
     IF NEW.status = 'queued' AND NEW.next_retry_at > reveille_now() THEN
         NEW.status := 'retry';
@@ -564,9 +576,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     SELECT pool INTO NEW.pool FROM task_types WHERE name = NEW.task_type;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'unknown task_type "%"', NEW.task_type USING
-            ERRCODE = 'check_violation',
-            HINT = 'Known task types: ' || (SELECT string_agg(name, ', ' ORDER BY name) FROM task_types);
+        PERFORM reveille_refuse_type(NEW.task_type);
     END IF;
     IF NEW.status = 'queued' THEN
         PERFORM pg_notify('task_ready', NEW.pool);
