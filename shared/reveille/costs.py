@@ -137,13 +137,20 @@ async def costs_between(
     )
 
 
+async def records_begin(database: Connection | Pool) -> datetime | None:
+    """Since when there is anything to count, None on an empty database."""
+    found: datetime | None = await database.fetchval(statement("records_from"))
+    return found
+
+
 async def costs_of_month(
     database: Connection | Pool, month: datetime | None, always_on_usd_per_month: float
 ) -> Costs:
     """The month in UTC that begins at `month`, None: the running one until now."""
     span = await database.fetchrow(statement("month_span"), month)
     begins_at, ends_at = span["begins_at"], max(span["begins_at"], span["ends_at"])
-    compared_from = min(ends_at, max(begins_at, span["records_from"] or ends_at))
+    records_from = await records_begin(database)
+    compared_from = min(ends_at, max(begins_at, records_from or ends_at))
     share = (ends_at - compared_from).total_seconds() / span["month_seconds"]
     always_on_usd = always_on_usd_per_month * share
     return await costs_between(

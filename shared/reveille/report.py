@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from reveille.costs import Costs, costs_between
+from reveille.costs import Costs, costs_between, records_begin
 from reveille.database import Connection, Pool
 from reveille.sql import statement
 from reveille.uptime import BEAT_SECONDS, GAP_SECONDS_MAX
@@ -75,7 +75,10 @@ async def report_of(
 ) -> Report:
     """The report on the last days. Raises what the driver raises."""
     span = await _row(database, "report_span", days)
-    begins_at, ends_at, records_from = span["begins_at"], span["ends_at"], span["records_from"]
+    begins_at, ends_at = span["begins_at"], span["ends_at"]
+    records_from = await records_begin(database)
+    if records_from is not None:
+        records_from = max(begins_at, records_from)
     recorded = (ends_at - (records_from or ends_at)).total_seconds() / DAY_SECONDS
     always_on_a_day = always_on_usd_per_month / MONTH_DAYS
     facts = Facts(
