@@ -29,6 +29,7 @@ from reveille.channels import Channel
 from reveille.database import DATABASE_ERRORS
 from reveille.errors import ConfigurationError
 from reveille.lifecycle import Service
+from reveille.pause import pause
 from reveille.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -220,8 +221,7 @@ class Autoscaler(Service):
         """Space rounds out; the end is not held back, nor (`hurry`) is news of a critical task."""
         while (left := until - time.monotonic()) > 0 and not self.stopping.is_set():
             if not hurry:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self.stopping.wait(), left)
+                await pause(left, self.stopping)
                 continue
             await self._rest(left)
             if self._news.is_set():

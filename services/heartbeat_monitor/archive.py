@@ -19,6 +19,7 @@ import structlog
 from heartbeat_monitor.config import MonitorSettings
 from heartbeat_monitor.sql import statement
 from reveille.database import DATABASE_ERRORS, Pool
+from reveille.pause import pause
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +52,7 @@ class Archive:
                 await self.one_pass(self._settings.archive_after_days)
             except DATABASE_ERRORS as error:
                 log.warning("archive_failed", error=str(error) or type(error).__name__)
-            await self._rest(self._settings.archive_seconds)
+            await pause(self._settings.archive_seconds, self._stopping)
 
     async def one_pass(self, after_days: float) -> int:
         """Move what ended more than `after_days` ago, drop what the archive keeps no longer; how
@@ -75,7 +76,7 @@ class Archive:
                 self._from_the_first_at = started_at if from_the_first else self._from_the_first_at
                 break
             after_id = row["last_id"]
-            await self._rest(rest_seconds(time.monotonic() - begun))
+            await pause(rest_seconds(time.monotonic() - begun), self._stopping)
         if moved:
             log.info("tasks_archived", tasks=moved)
         await self._forget()
@@ -89,10 +90,3 @@ class Archive:
         )
         if dropped:
             log.info("archive_dropped", partitions=dropped)
-
-    async def _rest(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            return

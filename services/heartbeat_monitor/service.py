@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 
 import structlog
 
@@ -17,6 +16,7 @@ from reveille.channels import Channel
 from reveille.database import DATABASE_ERRORS
 from reveille.lifecycle import Service
 from reveille.metrics import show_as_zero
+from reveille.pause import pause
 from reveille.semconv import LABEL_STATUS
 from reveille.telemetry import Telemetry
 from reveille.tracing import sweep_span
@@ -78,13 +78,13 @@ class HeartbeatMonitor(Service):
             self._news.clear()
             begun = time.monotonic()
             try:
-                pause = await self.round()
+                until_next = await self.round()
             except DATABASE_ERRORS as error:
                 log.warning("round_failed", error=str(error) or type(error).__name__)
                 self._reachable_since = time.monotonic()
-                pause = DATABASE_PAUSE_SECONDS
+                until_next = DATABASE_PAUSE_SECONDS
             took = time.monotonic() - begun
-            await self._rest(pause)
+            await self._rest(until_next)
             rest = rest_seconds(took, self.monitor_settings.limits, watchful=self._watchful)
             await self._hold_back(begun + max(ROUND_SECONDS_MIN, took + rest))
 
@@ -188,6 +188,4 @@ class HeartbeatMonitor(Service):
 
     async def _hold_back(self, until: float) -> None:
         """Space rounds out; the end is not held back."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, until - time.monotonic())):
-                await self.stopping.wait()
+        await pause(max(0.0, until - time.monotonic()), self.stopping)

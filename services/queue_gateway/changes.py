@@ -26,6 +26,7 @@ from queue_gateway.task_view import TaskSummary
 from reveille.channels import LOCK_LISTENING, LOCK_SPACE
 from reveille.database import DATABASE_ERRORS
 from reveille.notifier import Notifier
+from reveille.pause import pause
 
 log = structlog.get_logger(__name__)
 
@@ -267,9 +268,7 @@ class Changes:
                 pauses = _lock_pauses()
                 await self._relock.wait()
                 continue
-            with suppress(TimeoutError):
-                async with asyncio.timeout(next(pauses)):
-                    await self._relock.wait()
+            await pause(next(pauses), self._relock)
 
     async def _try_lock(self) -> bool:
         with suppress(*DATABASE_ERRORS):

@@ -107,7 +107,7 @@ async def show(call: Call[ContainerByName, Body]) -> ContainerDetail:
         row, passed = await call.desk.store.ask(lambda pool: wishes.show(pool, name))
     except wishes.NoSuchContainer as error:
         raise Refusal(404, str(error)) from None
-    return ContainerDetail(**row, transitions=[Transition(**one) for one in passed])
+    return _detailed(row, passed)
 
 
 async def detail(desk: Desk, container_id: int) -> ContainerDetail:
@@ -116,7 +116,11 @@ async def detail(desk: Desk, container_id: int) -> ContainerDetail:
     if not rows:
         raise not_found("container", container_id)
     passed = await desk.store.ask(lambda pool: wishes.passed(pool, container_id))
-    return ContainerDetail(**rows[0], transitions=[Transition(**one) for one in passed])
+    return _detailed(rows[0], passed)
+
+
+def _detailed(row: wishes.Row, passed: list[wishes.Row]) -> ContainerDetail:
+    return ContainerDetail(**row, transitions=[Transition(**one) for one in passed])
 
 
 async def start(call: Call[ContainerByName, Wish]) -> Container:

@@ -16,6 +16,7 @@ import structlog
 from pydantic_core import from_json, to_json
 
 from reveille.dsn import CertificateRefused, check_dsn, reading_dsn
+from reveille.pause import pause
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -199,16 +200,7 @@ async def retrying(
                 raise
             log.warning("database_retry", error=str(error) or type(error).__name__)
         pause_seconds_max = min(pause_seconds_max * 2, RETRY_SECONDS_MAX)
-        await _pause(pause_seconds, stop)
-
-
-async def _pause(seconds: float, stop: asyncio.Event | None) -> None:
-    """Sleep; a stop ends it early, and the operation then has its last try."""
-    try:
-        async with asyncio.timeout(seconds):
-            await (stop or asyncio.Event()).wait()
-    except TimeoutError:
-        return
+        await pause(pause_seconds, stop or asyncio.Event())  # a stop leaves one last try
 
 
 def _options(

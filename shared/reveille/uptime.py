@@ -9,12 +9,12 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from secrets import token_hex
 
 import structlog
 
 from reveille.database import DATABASE_ERRORS, Pool
+from reveille.pause import pause
 from reveille.sql import statement
 
 log = structlog.get_logger(__name__)
@@ -45,9 +45,7 @@ class UptimeKeeper:
         """A beat a minute until `stopping`, and one then: a restart in good order costs seconds."""
         while not stopping.is_set():
             pause_seconds = BEAT_SECONDS if await self.beat() else TROUBLED_SECONDS
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause_seconds):
-                    await stopping.wait()
+            await pause(pause_seconds, stopping)
         await self.beat()
 
     async def beat(self) -> bool:

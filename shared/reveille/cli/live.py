@@ -5,7 +5,6 @@ nobody does.
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from rich.console import RenderableType
@@ -17,6 +16,7 @@ from rich.text import Text
 from reveille.channels import LOCK_LISTENING, LOCK_SPACE, Channel
 from reveille.cli.session import STATUS_STYLES, console
 from reveille.database import Connection
+from reveille.pause import pause
 from reveille.task import FINAL
 
 READ_AGAIN_SECONDS = 1.0  # times and containers move without a notification
@@ -62,9 +62,7 @@ async def follow_document(connection: Connection, task_ids: Sequence[int]) -> bo
                 if watched:
                     _say_failures(tasks)
                 return all(task["status"] == "completed" for task in tasks)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(READ_AGAIN_SECONDS):
-                    await news.wait()
+            await pause(READ_AGAIN_SECONDS, news)
             await asyncio.sleep(FRAME_SECONDS)  # coalesces a burst of changes into one picture
 
 

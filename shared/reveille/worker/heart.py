@@ -14,6 +14,7 @@ from contextlib import suppress
 import structlog
 
 from reveille.database import DATABASE_ERRORS, Connection, connect
+from reveille.pause import pause
 from reveille.sql import statement
 from reveille.store import Pulse, Registration
 from reveille.task import Claim
@@ -88,10 +89,10 @@ class Heart:
     async def _beat_on(self) -> None:
         self._loop = asyncio.get_running_loop()
         connection: Connection | None = None
-        pause = rest = 0.0
+        next_seconds = rest = 0.0
         while not self._stopped:
-            await _wait(self._nudged, rest)
-            await _wait(self._wanted, pause - rest)
+            await pause(rest, self._nudged)
+            await pause(next_seconds - rest, self._wanted)
             self._nudged.clear()
             self._wanted.clear()
             if self._stopped:
@@ -101,13 +102,13 @@ class Heart:
                 if connection is None or connection.is_closed():
                     connection = await connect(self._dsn, application_name="reveille heartbeat")
                 await self._beat(connection)
-                pause = self._interval_seconds
+                next_seconds = self._interval_seconds
             except DATABASE_ERRORS as error:
                 log.warning("heartbeat_failed", error=str(error) or type(error).__name__)
                 if connection is not None:
                     connection.terminate()
-                connection, pause = None, min(RETRY_SECONDS, self._interval_seconds)
-            rest = min(pause, REST_FACTOR * (self._loop.time() - began))
+                connection, next_seconds = None, min(RETRY_SECONDS, self._interval_seconds)
+            rest = min(next_seconds, REST_FACTOR * (self._loop.time() - began))
         if connection is not None:
             connection.terminate()
 
@@ -133,10 +134,3 @@ class Heart:
     def _deliver(self, pulse: Pulse | None) -> None:
         if not self._stopped:  # a late word about an old registration is no word about the new one
             self._on_pulse(pulse)
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    """For the event, that long at most."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()

@@ -4,12 +4,12 @@ server that turns out to be away is waited for.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 
 import structlog
 
 from reveille.errors import TaskRetry
 from reveille.model import ModelClient
+from reveille.pause import pause
 from reveille.worker.slots import Slots
 from reveille.worker.standing import Standing
 
@@ -58,14 +58,12 @@ class ModelWatch:
             await self._standing.announce()
             self._on_service()
             while self._standing.in_service.is_set():
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._health_seconds):
-                        await self._leave.wait()
+                await pause(self._health_seconds, self._leave)
                 self._leave.clear()
                 await self._check()
 
     async def _until_ready(self) -> None:
-        pause = PAUSE_SECONDS
+        pause_seconds = PAUSE_SECONDS
         while True:
             try:
                 await self._check_gpu()
@@ -73,9 +71,9 @@ class ModelWatch:
             except TaskRetry as error:
                 self._standing.not_ready_because = error.error
                 await self._standing.announce()
-                log.warning("model_not_ready", error=error.error, retry_in_seconds=pause)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, PAUSE_SECONDS_MAX)
+                log.warning("model_not_ready", error=error.error, retry_in_seconds=pause_seconds)
+                await asyncio.sleep(pause_seconds)
+                pause_seconds = min(pause_seconds * 2, PAUSE_SECONDS_MAX)
             else:
                 return
 

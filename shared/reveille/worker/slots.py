@@ -26,11 +26,11 @@ class Slots:
     @property
     def free(self) -> int:
         """Slots that a claim may fill now."""
-        return max(0, self.count - self._queued - self._direct - len(self._waiting))
+        return self.free_after(0)
 
     def free_after(self, ends: int) -> int:
         """Slots that a claim may fill when so many attempts have ended: direct calls that wait come first."""
-        return max(0, self.count - self._queued - self._direct - len(self._waiting) + ends)
+        return max(0, self.count - self.busy - len(self._waiting) + ends)
 
     @property
     def busy(self) -> int:
