@@ -206,7 +206,7 @@ CREATE UNIQUE INDEX processing_queue_dedupe ON processing_queue USING btree (ded
 CREATE INDEX processing_queue_document ON processing_queue USING btree (document_id);
 CREATE INDEX processing_queue_due ON processing_queue USING btree (next_retry_at) WHERE ((status)::text = 'retry'::text);
 CREATE INDEX processing_queue_ended ON processing_queue USING btree (completed_at) WHERE (completed_at IS NOT NULL);
-CREATE INDEX processing_queue_held ON processing_queue USING btree (locked_by) WHERE ((status)::text = 'processing'::text);
+CREATE INDEX processing_queue_held ON processing_queue USING btree (lease_token) WHERE ((status)::text = 'processing'::text);
 CREATE INDEX processing_queue_revivable ON processing_queue USING btree (cancelled_by_task_id) WHERE (cancelled_by_task_id IS NOT NULL);
 CREATE TRIGGER reveille_10_before_insert BEFORE INSERT ON processing_queue FOR EACH ROW EXECUTE FUNCTION reveille_before_insert();
 CREATE TRIGGER reveille_10_before_update BEFORE UPDATE ON processing_queue FOR EACH ROW WHEN ((((old.status)::text IS DISTINCT FROM (new.status)::text) AND (NOT (old.lease_token IS DISTINCT FROM new.lease_token)))) EXECUTE FUNCTION reveille_before_update();
@@ -1676,6 +1676,12 @@ BEGIN
     RETURN dropped;
 END $function$;
 
+CREATE OR REPLACE FUNCTION reveille_has_died(server processing_servers, held_since timestamp with time zone, lease_seconds double precision)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+RETURN ((((server).status)::text = ANY ((ARRAY['lost'::character varying, 'inactive'::character varying])::text[])) OR ((server).last_heartbeat < (reveille_now() - make_interval(secs => lease_seconds))) OR ((server).has_presence AND (held_since < (server).started_at)));
+
 CREATE OR REPLACE FUNCTION reveille_is_traceparent(said text)
  RETURNS boolean
  LANGUAGE sql
@@ -1863,9 +1869,7 @@ BEGIN
         FROM processing_queue q LEFT JOIN processing_servers s ON s.id = q.locked_by
         -- Who never registered is believed until the lock expires, unless asked about by name: then its row was deleted.
         CROSS JOIN LATERAL (SELECT coalesce(
-            s.status IN ('lost', 'inactive')
-            OR s.last_heartbeat < reveille_now() - make_interval(secs => reveille_recover_tasks.lease_seconds)
-            OR (s.has_presence AND q.locked_at < s.started_at)
+            reveille_has_died(s, q.locked_at, reveille_recover_tasks.lease_seconds)
             OR (s.id IS NULL AND q.locked_by = reveille_recover_tasks.only_server), false) AS died) AS holder
         WHERE q.status = 'processing'
           AND (reveille_recover_tasks.only_server IS NULL OR q.locked_by = reveille_recover_tasks.only_server)

@@ -214,7 +214,7 @@ ALTER TABLE processing_queue
 CREATE INDEX processing_queue_claimable ON processing_queue (task_type, priority DESC, id) WHERE status = 'queued';
 CREATE INDEX processing_queue_due ON processing_queue (next_retry_at) WHERE status = 'retry';
 CREATE INDEX processing_queue_blocked ON processing_queue (id) WHERE status = 'blocked';
-CREATE INDEX processing_queue_held ON processing_queue (locked_by) WHERE status = 'processing';
+CREATE INDEX processing_queue_held ON processing_queue (lease_token) WHERE status = 'processing';
 CREATE INDEX processing_queue_ended ON processing_queue (completed_at) WHERE completed_at IS NOT NULL;
 CREATE INDEX processing_queue_document ON processing_queue (document_id);
 CREATE INDEX processing_queue_revivable ON processing_queue (cancelled_by_task_id) WHERE cancelled_by_task_id IS NOT NULL;

@@ -171,6 +171,13 @@ BEGIN
     RETURN FOUND;
 END $$;
 
+-- Whether the server that holds a task since then is gone; NULL of one that never registered.
+CREATE FUNCTION reveille_has_died(server processing_servers, held_since timestamptz, lease_seconds double precision) RETURNS boolean
+LANGUAGE sql STABLE RETURN
+    server.status IN ('lost', 'inactive')
+    OR server.last_heartbeat < reveille_now() - make_interval(secs => lease_seconds)
+    OR (server.has_presence AND held_since < server.started_at);
+
 -- Tasks whose holder is gone, or holds them for too long, go back; how many did. `dead_workers_max` died with it: a poison task.
 CREATE FUNCTION reveille_recover_tasks(
     lease_seconds double precision DEFAULT 30, limit_rows integer DEFAULT 1000, dead_workers_max integer DEFAULT 3,
@@ -189,9 +196,7 @@ BEGIN
         FROM processing_queue q LEFT JOIN processing_servers s ON s.id = q.locked_by
         -- Who never registered is believed until the lock expires, unless asked about by name: then its row was deleted.
         CROSS JOIN LATERAL (SELECT coalesce(
-            s.status IN ('lost', 'inactive')
-            OR s.last_heartbeat < reveille_now() - make_interval(secs => reveille_recover_tasks.lease_seconds)
-            OR (s.has_presence AND q.locked_at < s.started_at)
+            reveille_has_died(s, q.locked_at, reveille_recover_tasks.lease_seconds)
             OR (s.id IS NULL AND q.locked_by = reveille_recover_tasks.only_server), false) AS died) AS holder
         WHERE q.status = 'processing'
           AND (reveille_recover_tasks.only_server IS NULL OR q.locked_by = reveille_recover_tasks.only_server)

@@ -38,15 +38,16 @@ class Facts:
 
     `retry_in_seconds` and `lock_in_seconds` are how long until the next task is due or overdue
     (negative: it is), `cleaning_in_seconds` until the next old row of a server may go; None when
-    there is none. `queued` says whether tasks wait for a worker, and is not asked while any are
-    `processing`; `waiting` says whether tasks wait for a parent's end, `untraced` whether attempts
-    ended whose spans nobody could write.
+    there is none. `forsaken` says whether a task is held by a server that is gone, `queued` whether
+    tasks wait for a worker, which is not asked while any are `processing`, `waiting` whether tasks
+    wait for a parent's end, `untraced` whether attempts ended whose spans nobody could write.
     """
 
     servers: tuple[Server, ...] = ()
     containers: tuple[Container, ...] = ()
     queued: bool = False
     processing: int = 0
+    forsaken: bool = False
     waiting: bool = False
     untraced: bool = False
     retry_in_seconds: float | None = None
@@ -61,6 +62,7 @@ def facts_of(row: Mapping[str, Any]) -> Facts:
         containers=tuple(Container(**container) for container in row["containers"]),
         queued=row["queued"],
         processing=row["processing"],
+        forsaken=row["forsaken"],
         waiting=row["waiting"],
         untraced=row["untraced"],
         retry_in_seconds=row["retry_in_seconds"],

@@ -1,13 +1,16 @@
 """The monitor's statements as methods. Each is safe to repeat, and checks in SQL what it acts on."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from heartbeat_monitor.config import MonitorSettings
 from heartbeat_monitor.facts import Facts, facts_of
+from heartbeat_monitor.held_floor import HeldFloor
 from heartbeat_monitor.sql import statement
 from heartbeat_monitor.verdict import Loss
 from reveille.database import Pool
+from reveille.sql import statement as shared_statement
 
 Row = Mapping[str, Any]
 
@@ -18,11 +21,26 @@ class Ledger:
     def __init__(self, pool: Pool, settings: MonitorSettings) -> None:
         self._pool = pool
         self._settings = settings
+        self._held = HeldFloor(self._horizon)
 
     async def look(self) -> Facts:
         """The facts of one round, from one snapshot."""
-        row = await self._pool.fetchrow(statement("look"), self._settings.server_keep_seconds)
+        settings = self._settings
+        begun = time.monotonic()
+        row = await self._pool.fetchrow(
+            statement("look"),
+            settings.server_keep_seconds,
+            settings.lease_seconds,
+            self._held.floor(),
+        )
+        await self._held.looked(
+            time.monotonic() - begun, row["first_token"], row["oldest_transaction"]
+        )
         return facts_of(row)
+
+    async def _horizon(self) -> int:
+        horizon: int = await self._pool.fetchval(shared_statement("look_horizon"))
+        return horizon
 
     async def lose_silent(self, losses: Sequence[Loss]) -> list[str]:
         """Declare silent servers lost; those that were."""

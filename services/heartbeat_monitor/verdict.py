@@ -80,9 +80,9 @@ def judge(
         back=tuple(
             s.server_id for s in facts.servers if s.present and s.missing_seconds is not None
         ),
-        recover=fit_to_judge and (facts.processing > 0 or losing),
-        retries_due=facts.retry_in_seconds is not None and facts.retry_in_seconds <= 0,
-        clean=facts.cleaning_in_seconds is not None and facts.cleaning_in_seconds <= 0,
+        recover=fit_to_judge and (losing or facts.forsaken or _is_due(facts.lock_in_seconds)),
+        retries_due=_is_due(facts.retry_in_seconds),
+        clean=_is_due(facts.cleaning_in_seconds),
         watchful=any(_is_missing(server) for server in facts.servers),
         stuck=tuple(_stuck(facts.containers, limits)),
         pause_seconds=_pause(facts, limits, fit_to_judge=fit_to_judge, alert=alert or losing),
@@ -100,6 +100,10 @@ def rest_seconds(took: float, limits: Limits, *, watchful: bool) -> float:
         return took
     spare = CRASH_SECONDS_MAX - limits.presence_grace_seconds - 4 * took
     return min(took * REST_FACTOR, max(took, spare))
+
+
+def _is_due(seconds: float | None) -> bool:
+    return seconds is not None and seconds <= 0
 
 
 def _is_missing(server: Server) -> bool:

@@ -15,7 +15,8 @@ async def beat(
     queue: Any,
     server: Registration,
     *held: Claim,
-    task_types: tuple[str, ...] = ("deck_date_extraction",),
+    task_types: tuple[str, ...] | None = ("deck_date_extraction",),
+    unsure: bool = True,
 ) -> dict[str, Any] | None:
     row: dict[str, Any] | None = await queue.database.fetchrow(
         statement("heartbeat"),
@@ -24,7 +25,8 @@ async def beat(
         len(held),
         [claim.task_id for claim in held],
         [claim.lease_token for claim in held],
-        list(task_types),
+        task_types,
+        unsure,
     )
     return row
 
@@ -129,6 +131,21 @@ async def test_heartbeat_does_not_count_types_that_the_server_does_not_take(queu
     assert not answer["waiting"]
 
 
+async def test_heartbeat_out_of_turn_asks_and_queues_nothing(queue: Any) -> None:
+    """It tells a load; what waits and what is due is for the next regular one."""
+    server = await queue.server()
+    await queue.add()
+    now = await queue.database.fetchval("SELECT reveille_now()")
+    due = await queue.add(next_retry_at=now + timedelta(minutes=1))
+    await queue.database.set_now(now + timedelta(minutes=2))
+
+    answer = await beat(queue, server, task_types=None)
+
+    assert answer is not None
+    assert (answer["status"], answer["waiting"]) == ("active", False)
+    assert await queue.statuses(due) == ["retry"]
+
+
 async def test_heartbeat_queues_retries_that_are_due(queue: Any) -> None:
     """Due tasks do not hang on the monitor alone; those that are not due stay."""
     server = await queue.server()
@@ -151,6 +168,8 @@ async def test_heartbeat_gives_back_a_claim_whose_answer_was_lost(queue: Any) ->
     await beat(queue, server, claims[1])
     assert await queue.statuses(task_id, known) == ["processing", "processing"]
     await queue.database.set_now(claims[0].started_at + timedelta(seconds=16))
+    await beat(queue, server, claims[1], unsure=False)
+    assert await queue.statuses(task_id, known) == ["processing", "processing"]
 
     await beat(queue, server, claims[1])
 

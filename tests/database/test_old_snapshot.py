@@ -61,13 +61,38 @@ async def test_monitor_that_sees_work_does_not_ask_what_is_queued(queue: Any) ->
         await reader.fetchval("SELECT count(*) FROM processing_queue")
         await connection.execute(FILL, ENDED)
         await connection.execute("UPDATE processing_queue SET status = 'completed'")
-        idle = await pages_read(connection, look, 86_400.0)
+        idle = await pages_read(connection, look, 86_400.0, 30.0, 0)
         await connection.execute(FILL, 1)
         await connection.execute(
             "UPDATE processing_queue SET status = 'processing' WHERE status = 'queued'"
         )
 
-        assert 10 * await pages_read(connection, look, 86_400.0) < idle
+        assert 10 * await pages_read(connection, look, 86_400.0, 30.0, 0) < idle
+
+
+async def test_monitor_that_begins_at_a_lease_token_does_not_walk_over_dead_rows(
+    queue: Any,
+) -> None:
+    """What was held once and has ended is left out, what is held now is seen."""
+    database = queue.database
+    look = monitor_statement("look")
+    async with database.connect() as reader, database.connect() as connection:
+        await reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        await reader.fetchval("SELECT count(*) FROM processing_queue")
+        await connection.execute(FILL, ENDED)
+        for status in ("processing", "completed"):
+            await connection.execute("UPDATE processing_queue SET status = $1", status)
+        await connection.execute(FILL, 1)
+        await connection.execute(
+            "UPDATE processing_queue SET status = 'processing' WHERE status = 'queued'"
+        )
+        seen = await connection.fetchrow(look, 86_400.0, 30.0, 0)
+        again = await connection.fetchrow(look, 86_400.0, 30.0, seen["first_token"])
+
+        assert again["processing"] == seen["processing"] == 1
+        from_the_beginning = await pages_read(connection, look, 86_400.0, 30.0, 0)
+        at_the_token = await pages_read(connection, look, 86_400.0, 30.0, seen["first_token"])
+        assert 5 * at_the_token < from_the_beginning, (from_the_beginning, at_the_token)
 
 
 async def test_look_at_floors_takes_the_best_above_them(queue: Any) -> None:

@@ -33,7 +33,7 @@ STATEMENTS = {
     ),
     "lowest_claimable": (statement("lowest_claimable"), (TYPES,)),
     "settle": (statement("settle"), SETTLE_ARGUMENTS),
-    "heartbeat": (statement("heartbeat"), ("worker-1", 1, 1, [1], [1], TYPES)),
+    "heartbeat": (statement("heartbeat"), ("worker-1", 1, 1, [1], [1], TYPES, True)),
     "progress": (
         statement("progress"),
         (

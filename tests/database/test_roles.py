@@ -150,7 +150,7 @@ async def test_worker_lives_its_whole_life(queue: Any, database: Database) -> No
         pulse = await role.fetchrow(
             worker_statement("heartbeat"),
             *("worker-1", registration.epoch, 1),
-            *([claim.task_id], [claim.lease_token], ["deck_date_extraction"]),
+            *([claim.task_id], [claim.lease_token], ["deck_date_extraction"], True),
         )
         assert pulse == {"status": "active", "lost": [], "waiting": False}
         await store.report([Step(claim=claim, percentage=50, name="half")])
@@ -232,7 +232,7 @@ async def test_monitor_statements_run_under_its_role(queue: Any, database: Datab
     arguments: dict[str, tuple[Any, ...]] = {
         "clean_servers": (1.0,),
         "end_parents": ([await queue.add()],),
-        "look": (1.0,),
+        "look": (1.0, 1.0, 0),
         "lose_disconnected": (["x"], [1], ["why"]),
         "lose_silent": (["x"], [1], ["why"], 1.0),
         "mark_stuck": ([1], ["why"]),

@@ -19,17 +19,20 @@ class SlowHeart(Heart):
         super().__init__(
             dsn,
             Registration(server_id="w-1", epoch=1, presence_key=1),
-            task_types=(),
             interval_seconds=600,
             held=list,
+            to_look_for=lambda: ["deck_date_extraction"],
+            unsure=lambda: False,
             on_pulse=lambda _: None,
         )
         self.beats: list[tuple[float, float]] = []  # begin and end
+        self.asked: list[bool] = []  # what waits
 
-    async def _beat(self, _: object) -> None:
+    async def _beat(self, _: object, to_look_for: list[str] | None) -> None:
         begin = time.monotonic()
         await asyncio.sleep(BEAT_SECONDS)
         self.beats.append((begin, time.monotonic()))
+        self.asked.append(to_look_for is not None)
 
     async def after(self, number: int) -> None:
         """So many beats are over."""
@@ -70,3 +73,11 @@ async def test_news_of_a_task_does_not_wait_for_the_rest(database: Database) -> 
         await heart.after(2)
     (begin, end), (following, _) = heart.beats[:2]
     assert following - end < REST_FACTOR * (end - begin)
+
+
+async def test_only_a_regular_beat_asks_what_waits(database: Database) -> None:
+    """The others come from short tasks or news, and would walk over dead rows for nothing."""
+    async with beating(database) as heart:
+        heart.nudge()
+        await heart.after(2)
+    assert heart.asked[:2] == [True, False]

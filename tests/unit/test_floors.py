@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from reveille.task import Claim
+from reveille.testing import eventually
 from reveille.worker import floors as module
 from reveille.worker.floors import SLOW_SURVEYS, Floors, Key
 
@@ -45,9 +46,9 @@ class Queue:
         monkeypatch.setattr(module, "SETTLED_SECONDS", 0.0)
         self.lowest: Mapping[Key, int] | Exception = {}
         self.seconds = 0.02
-        self.lowered = 0
+        self.looks = 0
         self.surveys = 0
-        self.floors = Floors(self._survey, on_lower=self._lower)
+        self.floors = Floors(self._survey, look=self._look)
 
     async def _survey(self) -> Mapping[Key, int]:
         self.surveys += 1
@@ -56,8 +57,8 @@ class Queue:
             raise self.lowest
         return self.lowest
 
-    def _lower(self) -> None:
-        self.lowered += 1
+    def _look(self) -> None:
+        self.looks += 1
 
     async def look(self, seconds: float, *claims: Claim) -> None:
         """A look, and the survey that it brings about."""
@@ -130,10 +131,10 @@ async def test_claims_raise_no_floor_before_open_transactions_have_had_their_tim
 async def test_what_became_claimable_below_a_floor_is_looked_for_at_once(queue: Queue) -> None:
     """A retry has an old id: the survey lowers the floor to it and says so; older claims count no more."""
     await queue.slow_surveys({A: 100})
-    assert (queue.floors.in_force, queue.lowered) == ({A: 100}, 0)
+    assert (queue.floors.in_force, queue.looks) == ({A: 100}, 0)
     queue.lowest = {A: 7}
     await queue.look(FAST, claim(130, A))
-    assert (queue.floors.in_force, queue.lowered) == ({A: 7}, 1)
+    assert (queue.floors.in_force, queue.looks) == ({A: 7}, 1)
     queue.floors.looked(FAST, [])
     assert queue.floors.in_force == {A: 7}
     queue.floors.stop()
@@ -153,10 +154,27 @@ async def test_fast_survey_ends_it(queue: Queue) -> None:
     await queue.slow_surveys({A: 100})
     queue.seconds = 0.0
     await queue.look(FAST)
-    assert (queue.floors.in_force, queue.lowered) == ({}, 1)
+    assert (queue.floors.in_force, queue.looks) == ({}, 1)
     surveys = queue.surveys
     await queue.look(FAST)
     assert queue.surveys == surveys
+
+
+async def test_floors_are_looked_at_again_when_nobody_did(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The heartbeat does not ask what waits while floors are in force: this is the backstop then."""
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.02)
+    await queue.look(FAST)
+    await asyncio.sleep(0.1)
+    assert queue.looks == 0
+    await queue.slow_surveys({A: 100})
+    queue.floors.looked(FAST, [])
+    await eventually(lambda: asyncio.sleep(0, queue.looks == 1))
+    queue.floors.looked(FAST, [])
+    queue.floors.stop()
+    await asyncio.sleep(0.1)
+    assert queue.looks == 1
 
 
 async def test_failed_survey_forgets_all_floors(queue: Queue) -> None:
@@ -164,7 +182,7 @@ async def test_failed_survey_forgets_all_floors(queue: Queue) -> None:
     await queue.slow_surveys({A: 100})
     queue.lowest = asyncpg.ConnectionDoesNotExistError("gone")
     await queue.look(FAST)
-    assert (queue.floors.in_force, queue.lowered) == ({}, 1)
+    assert (queue.floors.in_force, queue.looks) == ({}, 1)
 
 
 async def test_surveys_take_a_tenth_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +196,7 @@ async def test_surveys_take_a_tenth_of_the_time(monkeypatch: pytest.MonkeyPatch)
         return {}
 
     monkeypatch.setattr(module, "PAUSE_SECONDS_MIN", 0.0)
-    floors = Floors(survey, on_lower=lambda: None)
+    floors = Floors(survey, look=lambda: None)
     async with asyncio.timeout(10):
         began = asyncio.get_running_loop().time()
         while (elapsed := asyncio.get_running_loop().time() - began) < 0.6:

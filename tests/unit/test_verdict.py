@@ -93,10 +93,25 @@ def test_nobody_is_lost_while_the_database_is_just_back() -> None:
             server(server_id="gpu-2", has_presence=True, missing_seconds=60.0),
         ),
         processing=2,
+        forsaken=True,
+        lock_in_seconds=-1.0,
     )
     verdict = judge(facts, LIMITS, reachable_seconds=14.0)
     assert (verdict.silent, verdict.disconnected, verdict.recover) == ((), (), False)
     assert judge(facts, LIMITS, reachable_seconds=15.0).silent != ()
+
+
+@pytest.mark.parametrize(
+    ("facts", "recover"),
+    [
+        (Facts(processing=2, lock_in_seconds=600.0), False),
+        (Facts(processing=2, lock_in_seconds=0.0), True),
+        (Facts(processing=2, lock_in_seconds=600.0, forsaken=True), True),
+    ],
+)
+def test_tasks_are_recovered_when_there_are_any_to_recover(facts: Facts, recover: bool) -> None:
+    """A held task in good hands costs no statement a second."""
+    assert judge(facts, LIMITS).recover is recover
 
 
 def test_pause_without_anything_going_on_is_the_backstop() -> None:

@@ -1,5 +1,6 @@
 -- Every live container, with the newest server that registered from inside it and what that one holds.
 WITH clock AS MATERIALIZED (SELECT reveille_now() AS now),
+held AS MATERIALIZED (SELECT locked_by, count(*)::integer AS tasks FROM processing_queue WHERE status = 'processing' GROUP BY 1),
 recent AS MATERIALIZED (
     -- Ends of tasks between two looks; the newest tasks will do, idle_since covers the rest.
     SELECT r.completed_by, max(r.completed_at) AS completed_at
@@ -15,13 +16,14 @@ SELECT c.id AS container_id, c.name, c.pool, c.slot, c.provider, c.state, c.wish
     coalesce(extract(epoch FROM clock.now - greatest(c.ready_at, c.idle_since, recent.completed_at)), 0)::double precision AS idle_seconds,
     s.id AS server_id, s.status AS server_status, extract(epoch FROM clock.now - s.updated_at)::double precision AS server_seconds,
     coalesce(s.max_concurrent_tasks, 0) AS slots,
-    (SELECT count(*)::integer FROM processing_queue q WHERE q.locked_by = s.id AND q.status = 'processing') AS held
+    coalesce(held.tasks, 0) AS held
 FROM containers c CROSS JOIN clock
 LEFT JOIN LATERAL (
     SELECT s.* FROM processing_servers s
     WHERE (s.id = c.server_id OR s.container_id = c.name) AND coalesce(s.started_at, s.created_at) >= c.intended_at
     ORDER BY coalesce(s.started_at, s.created_at) DESC LIMIT 1
 ) s ON true
+LEFT JOIN held ON held.locked_by = s.id
 LEFT JOIN recent ON recent.completed_by = s.id
 WHERE c.state NOT IN ('stopped', 'failed')
 ORDER BY c.pool, c.slot

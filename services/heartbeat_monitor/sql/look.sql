@@ -1,6 +1,7 @@
--- Everything a round judges, as ages in seconds. $1: how long the row of a server long gone is kept.
--- What is held is walked over once: beside an old snapshot that is all that ever was. For the same reason it is asked
--- whether something is queued only where nothing is being worked on: who is busy looks again soon anyway.
+-- Everything a round judges, as ages in seconds. $1: how long the row of a server long gone is kept, $2: its lease.
+-- What is held is walked over once, from the lease token $3 on: beside an old snapshot that is all that ever was (held_floor.py).
+-- For the same reason it is asked whether something is queued only where nothing is being worked on: who is busy looks again
+-- soon anyway.
 -- Times in rows that others write may be infinite, and infinity cannot be subtracted: one such row would end every round.
 WITH clock AS MATERIALIZED (SELECT reveille_now() AS now),
 held AS MATERIALIZED (
@@ -9,7 +10,10 @@ held AS MATERIALIZED (
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 ),
 working AS MATERIALIZED (
-    SELECT count(*)::integer AS tasks, min(lock_expires_at) AS first_lock FROM processing_queue WHERE status = 'processing'
+    SELECT count(*)::integer AS tasks, min(q.lock_expires_at) AS first_lock, min(q.lease_token) AS first_token,
+        coalesce(bool_or(reveille_has_died(s, q.locked_at, $2::double precision)), false) AS forsaken
+    FROM processing_queue q LEFT JOIN processing_servers s ON s.id = q.locked_by
+    WHERE q.status = 'processing' AND q.lease_token >= $3
 )
 SELECT
     coalesce((SELECT jsonb_agg(jsonb_build_object(
@@ -24,6 +28,8 @@ SELECT
         FROM containers c WHERE c.state IN ('intended', 'creating', 'booting', 'draining')), '[]') AS containers,
     working.tasks = 0 AND EXISTS (SELECT 1 FROM processing_queue WHERE status = 'queued') AS queued,
     working.tasks AS processing,
+    working.forsaken, working.first_token,
+    pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest_transaction,
     EXISTS (SELECT 1 FROM task_dependencies WHERE satisfied_at IS NULL) AS waiting,
     EXISTS (SELECT 1 FROM untraced_attempts) AS untraced,
     (SELECT extract(epoch FROM greatest(least(next_retry_at, clock.now + interval '1 year'), clock.now) - clock.now)::double precision FROM processing_queue

@@ -9,7 +9,7 @@ transaction that was under way has committed its lower id or never will.
 
 A floor only leaves out; so it can make nothing wrong, but late: a task that becomes claimable below it (a
 retry, a dependent, a commit that took very long) waits for the next survey, which lowers the floor. Every
-look brings one about.
+look brings one about, and while floors are in force there is a look every ten seconds.
 """
 
 import asyncio
@@ -29,23 +29,24 @@ SLOW_SURVEYS = 3  # in a row: a busy machine makes one slow now and then
 PAUSE_SECONDS_MIN = 0.5
 PAUSE_FACTOR = 10.0
 SETTLED_SECONDS = 1.0  # until a claim raises a floor
+LOOK_SECONDS = 10.0  # as often as the heartbeat sees after it elsewhere
 
 Key = tuple[str, int]  # task type and priority
 
 
 class Floors:
-    """`in_force` is empty while looks are fast. `on_lower` is called when a survey has found
-    something below what was in force, and when nothing is in force any more.
+    """`in_force` is empty while looks are fast. `look` is called when a survey has found something below
+    what was in force, when nothing is in force any more, and when nobody has looked for a while.
     """
 
     def __init__(
         self,
         survey: Callable[[], Awaitable[Mapping[Key, int]]],
         *,
-        on_lower: Callable[[], None],
+        look: Callable[[], None],
     ) -> None:
         self._survey = survey
-        self._on_lower = on_lower
+        self._look = look
         self.in_force: dict[Key, int] = {}
         self._slow_surveys = 0
         self._found: Mapping[Key, int] = {}  # by the last one
@@ -53,11 +54,13 @@ class Floors:
         self._due_at = 0.0  # monotonic
         self._wanted = False
         self._surveying: asyncio.Task[None] | None = None
+        self._next_look: asyncio.TimerHandle | None = None
 
     def looked(self, seconds: float, claims: Sequence[Claim]) -> None:
         """A look took so long and found these; brings a survey about where that helps."""
         if self.in_force:
             self._raise_by_claims(claims)
+            self._look_again_in(LOOK_SECONDS)
         elif not self._slow_surveys and seconds < SLOW_SECONDS:
             return
         self._wanted = True
@@ -65,10 +68,18 @@ class Floors:
             self._surveying = asyncio.create_task(self._survey_while_wanted(), name="surveys")
 
     def stop(self) -> None:
-        """No survey any more."""
+        """No survey and no look any more."""
+        self._look_again_in(None)
         if self._surveying is not None:
             self._surveying.cancel()
             self._surveying = None
+
+    def _look_again_in(self, seconds: float | None) -> None:
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None
+        if seconds is not None:
+            self._next_look = asyncio.get_running_loop().call_later(seconds, self._look)
 
     def _raise_by_claims(self, claims: Sequence[Claim]) -> None:
         now = time.monotonic()
@@ -106,7 +117,8 @@ class Floors:
         self._claimed.clear()
         if had_floors:
             log.info("looks_from_the_beginning_again")
-            self._on_lower()  # something below them may have been left out
+            self._look_again_in(None)
+            self._look()  # something below them may have been left out
 
     def _apply(self, found: Mapping[Key, int]) -> None:
         before, self._found = self._found, found
@@ -123,4 +135,4 @@ class Floors:
             self.in_force[key] = lowest if key in lower else max(self.in_force.get(key, 0), settled)
         if lower:
             self._claimed.clear()  # what was claimed before does not speak for what lies below
-            self._on_lower()
+            self._look()

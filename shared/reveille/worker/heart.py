@@ -29,8 +29,9 @@ REST_FACTOR = 9.0
 
 
 class Heart:
-    """Beats from `start` to `stop`. `held` is read from this thread; `on_pulse` is called in the
-    worker's loop.
+    """Beats from `start` to `stop`. Read from this thread: `held`, `to_look_for`, the task types of which
+    a regular beat asks whether one waits, and `unsure`, whether there may be claims that nobody here
+    knows of. `on_pulse` is called in the worker's loop.
 
     `on_pulse(None)` says that the server was declared lost: it must register anew.
     """
@@ -40,16 +41,18 @@ class Heart:
         dsn: str,
         registration: Registration,
         *,
-        task_types: Sequence[str],
         interval_seconds: float,
         held: Callable[[], Sequence[Claim]],
+        to_look_for: Callable[[], Sequence[str]],
+        unsure: Callable[[], bool],
         on_pulse: Callable[[Pulse | None], None],
     ) -> None:
         self._dsn = dsn
         self._registration = registration
-        self._task_types = list(task_types)
         self._interval_seconds = interval_seconds
         self._held = held
+        self._to_look_for = to_look_for
+        self._unsure = unsure
         self._on_pulse = on_pulse
         self._worker_loop = asyncio.get_running_loop()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -89,30 +92,34 @@ class Heart:
     async def _beat_on(self) -> None:
         self._loop = asyncio.get_running_loop()
         connection: Connection | None = None
-        next_seconds = rest = 0.0
+        due_at, rest = self._loop.time(), 0.0
         while not self._stopped:
             await pause(rest, self._nudged)
-            await pause(next_seconds - rest, self._wanted)
+            await pause(due_at - self._loop.time(), self._wanted)
             self._nudged.clear()
             self._wanted.clear()
             if self._stopped:
                 break
             began = self._loop.time()
+            regular = began >= due_at
             try:
                 if connection is None or connection.is_closed():
                     connection = await connect(self._dsn, application_name="reveille heartbeat")
-                await self._beat(connection)
-                next_seconds = self._interval_seconds
+                await self._beat(connection, list(self._to_look_for()) if regular else None)
+                if regular:
+                    due_at = began + self._interval_seconds
             except DATABASE_ERRORS as error:
                 log.warning("heartbeat_failed", error=str(error) or type(error).__name__)
                 if connection is not None:
                     connection.terminate()
-                connection, next_seconds = None, min(RETRY_SECONDS, self._interval_seconds)
-            rest = min(next_seconds, REST_FACTOR * (self._loop.time() - began))
+                connection = None
+                due_at = self._loop.time() + min(RETRY_SECONDS, self._interval_seconds)
+            now = self._loop.time()
+            rest = max(0.0, min(due_at - now, REST_FACTOR * (now - began)))
         if connection is not None:
             connection.terminate()
 
-    async def _beat(self, connection: Connection) -> None:
+    async def _beat(self, connection: Connection, to_look_for: list[str] | None) -> None:
         held = self._held()
         row = await connection.fetchrow(
             statement("heartbeat"),
@@ -121,7 +128,8 @@ class Heart:
             len(held),
             [claim.task_id for claim in held],
             [claim.lease_token for claim in held],
-            self._task_types,
+            to_look_for,
+            self._unsure(),
             timeout=BEAT_ANSWER_SECONDS_MAX,
         )
         self.reported_load = len(held)

@@ -101,9 +101,10 @@ class Membership:
         return Heart(
             worker.settings.dsn,
             registration,
-            task_types=worker.task_types,
             interval_seconds=worker.worker_settings.heartbeat_seconds,
             held=worker.held.claims,
+            to_look_for=worker.turns.to_look_for,
+            unsure=worker.turns.unsure,
             on_pulse=self._on_pulse,
         )
 
