@@ -15,7 +15,7 @@ from tests.bench.scenario import Case, Measures, Scenario
 from tests.bench.services import SERVICES, running_services
 from tests.bench.stage import Stage
 
-IDLE_SECONDS = BUSY_SECONDS = 10.0
+SECONDS, SECONDS_SHORT = 10.0, 3.0  # idle, and busy
 SETTLE_SECONDS = 3.0
 DECKS = 20  # more than are done in that time
 LOOK_SECONDS = 0.2  # how often somebody asks the gateway for its tasks meanwhile
@@ -26,17 +26,18 @@ Pids = Mapping[str, int]
 
 async def _measure(stage: Stage) -> dict[str, Measures]:
     """All five at once, each by itself in the table."""
+    seconds = SECONDS_SHORT if stage.short else SECONDS
     dsn = await stage.another_database(REVEILLE, "footprint")
     async with running_services(dsn, stage.scratch / "footprint") as services:
         pids = {name: running.child.process.pid for name, running in services.items()}
         await asyncio.sleep(SETTLE_SECONDS)
-        idle = await _processor_shares(pids, IDLE_SECONDS)
+        idle = await _processor_shares(pids, seconds)
         memory = {name: memory_mib(pid) for name, pid in pids.items()}
         async with stage.connection_to(dsn) as connection:
             await connection.execute(ENQUEUE, DECKS)
         asking = asyncio.create_task(_ask(services["queue_gateway"].url))
         await asyncio.sleep(SETTLE_SECONDS)
-        busy = await _processor_shares(pids, BUSY_SECONDS)
+        busy = await _processor_shares(pids, seconds)
         asking.cancel()
         return {
             name: {

@@ -7,7 +7,7 @@ from tests.bench.scenario import Case, Measures, Scenario
 from tests.bench.stage import Stage
 
 CALL_SECONDS = 1.0
-CALLS_PER_SLOT, CALLS_PER_SLOT_SHORT = 5, 3
+CALLS_PER_SLOT, CALLS_PER_SLOT_SHORT = 5, 2
 BACKLOG = 200
 WAIT_SECONDS_MAX = 30.0
 
