@@ -15,6 +15,10 @@ from tests.soak.sample import Sample
 from tests.soak.stage import Setting
 from tests.soak.verdict import judge
 
+READER_AFTER_MINUTES = 2
+MINUTES_AFTER_READER = 3
+MINUTES_MIN = 6  # the verdict compares thirds of the time beside the reader
+
 
 def main() -> int:
     """Exit status."""
@@ -28,12 +32,11 @@ def main() -> int:
 
 
 def _run(arguments: argparse.Namespace) -> Kept:
-    seconds = arguments.minutes * 60
     setting = Setting(
         rate=arguments.rate,
-        seconds=seconds,
-        reader_from_seconds=arguments.reader_after * 60,
-        reader_until_seconds=(arguments.reader_after + arguments.reader_minutes) * 60,
+        seconds=arguments.minutes * 60,
+        reader_from_seconds=READER_AFTER_MINUTES * 60,
+        reader_until_seconds=(arguments.minutes - MINUTES_AFTER_READER) * 60,
         sample_seconds=arguments.sample_seconds,
     )
     folder = Path(tempfile.mkdtemp(prefix="reveille-soak-"))
@@ -59,14 +62,28 @@ def _run(arguments: argparse.Namespace) -> Kept:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=35.0, help="in all")
+    parser.add_argument(
+        "--minutes",
+        type=_minutes,
+        default=35.0,
+        help=f"in all; beside a reader but for the first {READER_AFTER_MINUTES} "
+        f"and the last {MINUTES_AFTER_READER}",
+    )
     parser.add_argument("--rate", type=float, default=250.0, help="tasks a second")
-    parser.add_argument("--reader-after", type=float, default=2.0, help="minutes without a reader")
-    parser.add_argument("--reader-minutes", type=float, default=30.0, help="minutes beside one")
     parser.add_argument("--sample-seconds", type=float, default=10.0)
     parser.add_argument("--report", type=Path, help="write the page here, its picture to images/")
     parser.add_argument("--from", dest="again", type=Path, help="samples of an earlier run")
     return parser.parse_args()
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not minutes >= MINUTES_MIN:
+        raise argparse.ArgumentTypeError(f"at least {MINUTES_MIN}, not {text!r}")
+    return minutes
 
 
 def _say(line: str) -> None:
