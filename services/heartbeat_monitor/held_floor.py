@@ -4,8 +4,8 @@ seconds to another attempt leave room for.
 
 Lease tokens grow with each claim. So a monitor whose looks have become slow begins them at the lowest
 token that was held when it looked before; which counts only when all transactions of that moment have
-ended, for one of them may have claimed with a lower one. Now and then it looks at everything again:
-somebody may have written an old token into a row by hand.
+ended, for one of them may have claimed with a lower one, which is then the floor. Now and then it looks
+at everything again: somebody may have written an old token into a row by hand.
 """
 
 import time
@@ -37,6 +37,11 @@ class HeldFloor:
         self._whole = time.monotonic() >= self._whole_due_at
         return 0 if self._whole else self._token
 
+    @property
+    def whole_in_seconds(self) -> float:
+        """Until the next look has to be at everything; infinite while none leaves anything out."""
+        return max(0.0, self._whole_due_at - time.monotonic()) if self._token else float("inf")
+
     async def looked(
         self, seconds: float, first_token: int | None, oldest_transaction: int
     ) -> None:
@@ -50,6 +55,7 @@ class HeldFloor:
             self._whole_due_at = time.monotonic() + WHOLE_SECONDS
             self._token = self._token if first_token is None else min(self._token, first_token)
         if self._candidate is not None and oldest_transaction >= self._candidate.horizon:
-            self._token, self._candidate = self._candidate.token, None
+            lower = self._candidate.token if first_token is None else first_token
+            self._token, self._candidate = min(self._candidate.token, lower), None
         if self._candidate is None and first_token is not None and first_token > self._token:
             self._candidate = _Candidate(first_token, await self._horizon())

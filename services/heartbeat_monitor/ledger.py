@@ -25,18 +25,25 @@ class Ledger:
 
     async def look(self) -> Facts:
         """The facts of one round, from one snapshot."""
-        settings = self._settings
+        settings, held = self._settings, self._held
         begun = time.monotonic()
         row = await self._pool.fetchrow(
             statement("look"),
             settings.server_keep_seconds,
             settings.lease_seconds,
-            self._held.floor(),
+            held.floor(),
         )
-        await self._held.looked(
-            time.monotonic() - begun, row["first_token"], row["oldest_transaction"]
-        )
+        await held.looked(time.monotonic() - begun, row["first_token"], row["oldest_transaction"])
         return facts_of(row)
+
+    @property
+    def whole_look_in_seconds(self) -> float:
+        """How long a look may be put off at the most."""
+        return self._held.whole_in_seconds
+
+    def look_at_everything(self) -> None:
+        """Forget what was seen: a database that crashed or failed over may draw lease tokens anew."""
+        self._held = HeldFloor(self._horizon)
 
     async def _horizon(self) -> int:
         horizon: int = await self._pool.fetchval(shared_statement("look_horizon"))

@@ -82,6 +82,7 @@ class HeartbeatMonitor(Service):
             except DATABASE_ERRORS as error:
                 log.warning("round_failed", error=str(error) or type(error).__name__)
                 self._reachable_since = time.monotonic()
+                self.ledger.look_at_everything()
                 until_next = DATABASE_PAUSE_SECONDS
             took = time.monotonic() - begun
             await self._rest(until_next)
@@ -105,7 +106,7 @@ class HeartbeatMonitor(Service):
         if facts.waiting or self._audited_at == float("-inf"):
             await self._audit()
         self.rounds += 1
-        return 0.0 if moved else verdict.pause_seconds
+        return 0.0 if moved else min(verdict.pause_seconds, self.ledger.whole_look_in_seconds)
 
     async def _apply(self, verdict: Verdict) -> bool:
         """Whether tasks were queued, and so a timer may have changed."""
@@ -176,6 +177,7 @@ class HeartbeatMonitor(Service):
     async def _on_connect(self) -> None:
         if self._listened:  # a reconnection: the database, or the way to it, was away
             self._reachable_since = time.monotonic()
+            self.ledger.look_at_everything()
         self._listened = True
         self._on_news("")
 

@@ -5,6 +5,7 @@ that the lease is gone. Ends and claims share a round trip and a transaction (`t
 that arrive while one turn is in flight travel together in the next.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -119,6 +120,9 @@ class Store:
         self._backoff_base_seconds = backoff_base_seconds
         self._backoff_max_seconds = backoff_max_seconds
         self._lock_grace_seconds = lock_grace_seconds
+        self.claim_failed_at = float(
+            "-inf"
+        )  # monotonic: it may have claimed without our hearing of it
 
     # Claim and settle
 
@@ -151,22 +155,38 @@ class Store:
         Raises LockNotAvailableError when a row stays locked: other ends need not wait for it.
         Retried when the database went away: a turn that was committed without our hearing of it
         settles nothing the second time (its tokens are used up), and its claims go back when their
-        server is found not to hold them.
+        server is found not to hold them: `claim_failed_at` lets the heartbeat look.
         """
 
         async def attempt() -> Turn:
-            async with self.pool.acquire() as connection:
-                turn = partial(
-                    self._turn, connection, registration, task_types, limit, ends, floors, elsewhere
-                )
-                if not any(isinstance(e.outcome, Done) and e.outcome.results for e in ends):
-                    return await turn()
-                async with connection.transaction():
-                    done = await turn()
-                    await self._write_results(connection, ends, done.settled)
-                    return done
+            try:
+                return await self._once(registration, task_types, limit, ends, floors, elsewhere)
+            except BaseException:
+                if limit > 0:
+                    self.claim_failed_at = time.monotonic()
+                raise
 
         return await retrying(attempt, unless=asyncpg.LockNotAvailableError)
+
+    async def _once(
+        self,
+        registration: Registration | None,
+        task_types: Sequence[str],
+        limit: int,
+        ends: Sequence[End],
+        floors: Mapping[tuple[str, int], int],
+        elsewhere: Sequence[int],
+    ) -> Turn:
+        async with self.pool.acquire() as connection:
+            turn = partial(
+                self._turn, connection, registration, task_types, limit, ends, floors, elsewhere
+            )
+            if not any(isinstance(e.outcome, Done) and e.outcome.results for e in ends):
+                return await turn()
+            async with connection.transaction():
+                done = await turn()
+                await self._write_results(connection, ends, done.settled)
+                return done
 
     async def _turn(
         self,

@@ -1,6 +1,7 @@
 """heartbeat.sql: what a server's sign of life does, and what it is told."""
 
 import asyncio
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from reveille.sql import statement
 from reveille.store import Registration
 from reveille.task import Claim
+from reveille.testing import eventually
+from reveille.worker import heart as heart_module
 
 
 async def beat(
@@ -206,3 +209,52 @@ async def test_beat_that_arrives_after_the_good_bye_leaves_no_load(queue: Any) -
 
     row = await server_row(queue)
     assert (row["status"], row["current_load"]) == ("inactive", 0)
+
+
+async def test_lost_claims_are_looked_for_until_a_minute_after_the_failure(
+    queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A claim whose client gave up may be committed later; afterwards beats leave the dead rows alone."""
+    monkeypatch.setattr(heart_module, "DOUBT_SECONDS", 0.3)
+    server = await queue.server()
+    pulses: asyncio.Queue[Any] = asyncio.Queue()
+    failed_at = time.monotonic()
+    heart = heart_module.Heart(
+        queue.database.dsn,
+        server,
+        interval_seconds=0.05,
+        held=list,
+        to_look_for=list,
+        claim_failed_at=lambda: failed_at,
+        on_pulse=pulses.put_nowait,
+    )
+
+    async def claimed_unheard() -> int:
+        task_id: int = await queue.add()
+        await queue.claim_one(server)
+        await queue.database.execute(
+            "UPDATE processing_queue SET locked_at = locked_at - interval '16 seconds' WHERE id = $1",
+            task_id,
+        )
+        return task_id
+
+    async def beaten_until(seconds: float) -> None:
+        while time.monotonic() - failed_at < seconds:
+            await pulses.get()
+
+    async def given_back(task_id: int) -> bool:
+        return bool(await queue.statuses(task_id) == ["queued"])
+
+    heart.start()
+    try:
+        first = await claimed_unheard()
+        await eventually(lambda: given_back(first))
+        await queue.set_status(first, "cancelled")
+        await beaten_until(0.5)
+        second = await claimed_unheard()
+        await beaten_until(time.monotonic() - failed_at + 0.2)
+        assert await queue.statuses(second) == ["processing"]
+        failed_at = time.monotonic()
+        await eventually(lambda: given_back(second))
+    finally:
+        await heart.stop()

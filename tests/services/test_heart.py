@@ -22,7 +22,7 @@ class SlowHeart(Heart):
             interval_seconds=600,
             held=list,
             to_look_for=lambda: ["deck_date_extraction"],
-            unsure=lambda: False,
+            claim_failed_at=lambda: float("-inf"),
             on_pulse=lambda _: None,
         )
         self.beats: list[tuple[float, float]] = []  # begin and end

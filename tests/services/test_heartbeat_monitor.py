@@ -222,6 +222,24 @@ async def test_task_held_beyond_its_lock_goes_back(database: Database, monitor: 
     assert await database.fetchval("SELECT status FROM processing_servers") == "active"
 
 
+async def test_floor_of_looks_is_forgotten_with_the_connection(
+    database: Database, monitor: Watched
+) -> None:
+    """A database that crashed or failed over draws lease tokens anew, lower than what was seen before."""
+    await add_server(database)
+    task_id = await add_task(database)
+    await claim(database, task_id)
+    await database.execute("UPDATE processing_queue SET lock_expires_at = reveille_now()")
+    above = await database.fetchval("SELECT lease_token + 1 FROM processing_queue")
+    await monitor._on_connect()
+    monitor.ledger._held._token, monitor.ledger._held._whole_due_at = above, float("inf")
+    await monitor.round()
+    assert await status_of(database, task_id) == "processing"
+    await monitor._on_connect()
+    await monitor.round()
+    assert await status_of(database, task_id) == "queued"
+
+
 async def test_task_that_killed_three_workers_is_set_aside(
     database: Database, monitor: Watched
 ) -> None:

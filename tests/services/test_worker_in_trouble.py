@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import asyncpg
 import pytest
 from tests.chaos.proxy import Proxy
 
@@ -638,3 +639,33 @@ async def test_task_taken_away_while_its_last_report_is_written_keeps_no_slot(
         assert (await ended(database, taken))["status"] == "cancelled"
         await eventually(lambda: not worker.held)
         assert worker.slots.busy == 0
+
+
+async def test_claim_whose_answer_was_lost_goes_back_though_the_next_try_succeeded(
+    database: Database,
+) -> None:
+    """A connection broke between the commit and the answer: the task must not hang until its lock expires."""
+    worker, lost = worker_of(database, done), asyncio.Event()
+
+    def lose_one_answer() -> None:
+        turn = worker.store._turn
+
+        async def loses(*arguments: Any) -> Turn:
+            answer = await turn(*arguments)
+            if answer.claims and not lost.is_set():
+                lost.set()
+                raise asyncpg.ConnectionDoesNotExistError("gone before the answer came")
+            return answer
+
+        worker.store._turn = loses  # type: ignore[method-assign]
+
+    after_setup(worker, lose_one_answer)
+    async with living(worker, database):
+        task_id = await add(database)
+        await lost.wait()
+        await database.execute(
+            "UPDATE processing_queue SET locked_at = locked_at - interval '16 seconds'"
+        )
+        row = await ended(database, task_id)
+
+    assert (row["status"], row["attempt"], row["retry_count"]) == ("completed", 1, 0)

@@ -169,12 +169,13 @@ async def test_floors_are_looked_at_again_when_nobody_did(
     await asyncio.sleep(0.1)
     assert queue.looks == 0
     await queue.slow_surveys({A: 100})
-    queue.floors.looked(FAST, [])
     await eventually(lambda: asyncio.sleep(0, queue.looks == 1))
+    queue.floors.looked(FAST, [])
+    await eventually(lambda: asyncio.sleep(0, queue.looks == 2))
     queue.floors.looked(FAST, [])
     queue.floors.stop()
     await asyncio.sleep(0.1)
-    assert queue.looks == 1
+    assert queue.looks == 2
 
 
 async def test_failed_survey_forgets_all_floors(queue: Queue) -> None:

@@ -47,6 +47,25 @@ async def test_slow_look_is_begun_at_the_token_of_one_before_it(looks: Looks) ->
     assert await looks.look(FAST, 9, oldest=200) == 9
 
 
+async def test_floor_does_not_rise_above_what_a_transaction_of_that_moment_claimed(
+    looks: Looks,
+) -> None:
+    """It was waited for just because it may have claimed with a lower token: here it has."""
+    await looks.look(SLOW, 100)
+    await looks.look(SLOW, 90, oldest=100)
+    assert await looks.look(SLOW, 90, oldest=200) == 90
+
+
+async def test_look_at_everything_is_due_within_a_minute_while_something_is_left_out(
+    looks: Looks,
+) -> None:
+    """The monitor sleeps no longer than that, however little there seems to be."""
+    assert looks.floor.whole_in_seconds == float("inf")
+    await looks.look(SLOW, 7)
+    await looks.look(SLOW, 8, oldest=100)
+    assert 0 < looks.floor.whole_in_seconds <= module.WHOLE_SECONDS
+
+
 async def test_look_that_finds_nothing_raises_no_floor(looks: Looks) -> None:
     """Nothing held says nothing about the token of the next claim."""
     await looks.look(SLOW, None)

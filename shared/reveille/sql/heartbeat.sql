@@ -3,7 +3,7 @@
 -- tasks are no longer its own, and whether something of the types $6 waits: the backstop of the wake-up, for no query of its own.
 -- Due retries are queued on the way, a few at a time, so that they do not hang on the monitor alone.
 -- What walks over dead rows, where an old snapshot keeps them, is done only where it can be of use: types by a worker with room,
--- retries in a regular beat (out of turn $6 is NULL), what else it holds ($7) after a turn that failed.
+-- retries in a regular beat (out of turn $6 is NULL), what else it holds ($7) after a claim that failed.
 WITH alive AS (
     -- A beat that waited for somebody's lock may come after the good-bye: who has gone has no load.
     UPDATE processing_servers SET current_load = CASE WHEN status = 'inactive' THEN 0 ELSE $3 END, last_heartbeat = reveille_now(), updated_at = reveille_now()

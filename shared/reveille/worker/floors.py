@@ -129,6 +129,7 @@ class Floors:
             log.info(
                 "looks_begin_late", hint="does an old snapshot hold vacuum back? reveille doctor"
             )
+            self._look_again_in(LOOK_SECONDS)
         lower = [key for key, lowest in found.items() if lowest < self.in_force.get(key, 0)]
         for key, lowest in found.items():
             settled = min(lowest, before.get(key, 0))

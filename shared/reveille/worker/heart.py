@@ -8,6 +8,7 @@ and whether something claimable waits (the backstop of the wake-up).
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -26,12 +27,16 @@ RETRY_SECONDS = 1.0
 # A beat walks over dead rows where an old snapshot keeps them: idleness, which short tasks bring about
 # many times a second, is told in a tenth of the time at most.
 REST_FACTOR = 9.0
+# A claim that failed may be committed as long after as a statement may take (30 s); the beat gives back
+# what was claimed 15 s ago (sql/heartbeat.sql).
+DOUBT_SECONDS = 60.0
 
 
 class Heart:
     """Beats from `start` to `stop`. Read from this thread: `held`, `to_look_for`, the task types of which
-    a regular beat asks whether one waits, and `unsure`, whether there may be claims that nobody here
-    knows of. `on_pulse` is called in the worker's loop.
+    a regular beat asks whether one waits, and `claim_failed_at` (monotonic): there may be claims of that
+    moment that nobody here knows of, and beats look for them until one of a minute later has. `on_pulse`
+    is called in the worker's loop.
 
     `on_pulse(None)` says that the server was declared lost: it must register anew.
     """
@@ -44,7 +49,7 @@ class Heart:
         interval_seconds: float,
         held: Callable[[], Sequence[Claim]],
         to_look_for: Callable[[], Sequence[str]],
-        unsure: Callable[[], bool],
+        claim_failed_at: Callable[[], float],
         on_pulse: Callable[[Pulse | None], None],
     ) -> None:
         self._dsn = dsn
@@ -52,7 +57,8 @@ class Heart:
         self._interval_seconds = interval_seconds
         self._held = held
         self._to_look_for = to_look_for
-        self._unsure = unsure
+        self._claim_failed_at = claim_failed_at
+        self._sure_until = float("-inf")  # no claim that failed by then can be in the rows
         self._on_pulse = on_pulse
         self._worker_loop = asyncio.get_running_loop()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -121,6 +127,7 @@ class Heart:
 
     async def _beat(self, connection: Connection, to_look_for: list[str] | None) -> None:
         held = self._held()
+        began, failed_at = time.monotonic(), self._claim_failed_at()
         row = await connection.fetchrow(
             statement("heartbeat"),
             self._registration.server_id,
@@ -129,9 +136,11 @@ class Heart:
             [claim.task_id for claim in held],
             [claim.lease_token for claim in held],
             to_look_for,
-            self._unsure(),
+            failed_at > self._sure_until,
             timeout=BEAT_ANSWER_SECONDS_MAX,
         )
+        if began - failed_at >= DOUBT_SECONDS:
+            self._sure_until = failed_at
         self.reported_load = len(held)
         pulse = None
         if row is not None:

@@ -104,7 +104,7 @@ class Membership:
             interval_seconds=worker.worker_settings.heartbeat_seconds,
             held=worker.held.claims,
             to_look_for=worker.turns.to_look_for,
-            unsure=worker.turns.unsure,
+            claim_failed_at=lambda: worker.store.claim_failed_at,
             on_pulse=self._on_pulse,
         )
 

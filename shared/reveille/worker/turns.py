@@ -28,10 +28,6 @@ log = structlog.get_logger(__name__)
 # the database is the slower of the two and should not wait for it.
 TELL_SECONDS = 0.0005
 
-# How long after a turn that failed the heartbeat asks for claims that were made while their answer was
-# lost on the way: it gives back what is 15 seconds old (sql/heartbeat.sql).
-UNSURE_SECONDS = 60.0
-
 # With many slots a turn takes half of them at most: while the database settles one half, the attempts
 # of the other run. Below this number a turn's own cost, a commit, is more than what would overlap.
 ENDS_WORTH_HALVING = 64
@@ -79,7 +75,6 @@ class Turns:
         self._news = asyncio.Event()
         self._ends: list[tuple[Running, End]] = []
         self._woken_at: float | None = None
-        self._failed_at = float("-inf")  # monotonic
         self._rescued = False  # a heartbeat found work while this slept: a notification was missed
 
     # News
@@ -115,10 +110,6 @@ class Turns:
         idle = self._standing.accepting and self._slots.free and not self.floors.in_force
         return self._task_types if idle else ()
 
-    def unsure(self) -> bool:
-        """Whether a claim may have been made of which this does not know."""
-        return time.monotonic() - self._failed_at < UNSURE_SECONDS
-
     def end(self, running: Running, end: End) -> None:
         """An attempt is over."""
         self._elsewhere.ended(end)
@@ -147,7 +138,6 @@ class Turns:
     def _keep(self, ends: list[tuple[Running, End]], error: BaseException) -> None:
         """A turn failed: nothing of it may be lost."""
         log.warning("turn_failed", error=str(error) or type(error).__name__)
-        self._failed_at = time.monotonic()
         self._slots.take_queued(0)
         if is_about_an_end(error):
             for running, end in ends:
