@@ -65,8 +65,11 @@ def is_gone(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z"
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # gone since, or a system without /proc
+        return False
+    return stat.rpartition(")")[2].split()[0] == "Z"
 
 
 def requests_of(document: Document, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
