@@ -52,10 +52,12 @@ _SECTIONS = {
         progress_message AS step
         FROM processing_queue WHERE status = 'processing' ORDER BY started_at, id LIMIT $1""",
     # The load in the row is as old as the last heartbeat.
-    "servers": """SELECT id, server_type AS type, status, (SELECT count(*)::int FROM processing_queue q
-            WHERE q.locked_by = s.id AND q.status = 'processing') AS load, max_concurrent_tasks AS slots,
+    "servers": """WITH held AS MATERIALIZED (SELECT locked_by, count(*)::int AS tasks
+            FROM processing_queue WHERE status = 'processing' GROUP BY 1)
+        SELECT id, server_type AS type, status, coalesce(held.tasks, 0) AS load, max_concurrent_tasks AS slots,
         extract(epoch FROM reveille_now() - last_heartbeat)::int AS silent_seconds, status_reason
-        FROM processing_servers s WHERE status <> 'inactive' ORDER BY status, id LIMIT $1""",
+        FROM processing_servers LEFT JOIN held ON held.locked_by = id
+        WHERE status <> 'inactive' ORDER BY status, id LIMIT $1""",
     "latest ends": """SELECT id, task_type, status, processing_duration_seconds AS seconds, last_error
         FROM processing_queue WHERE completed_at IS NOT NULL ORDER BY completed_at DESC, id DESC LIMIT least($1, 10)""",
 }
