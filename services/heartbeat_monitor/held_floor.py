@@ -53,9 +53,12 @@ class HeldFloor:
                 self._token, self._candidate = 0, None
                 return
             self._whole_due_at = time.monotonic() + WHOLE_SECONDS
-            self._token = self._token if first_token is None else min(self._token, first_token)
+            self._token = _lowest(self._token, first_token)
         if self._candidate is not None and oldest_transaction >= self._candidate.horizon:
-            lower = self._candidate.token if first_token is None else first_token
-            self._token, self._candidate = min(self._candidate.token, lower), None
+            self._token, self._candidate = _lowest(self._candidate.token, first_token), None
         if self._candidate is None and first_token is not None and first_token > self._token:
             self._candidate = _Candidate(first_token, await self._horizon())
+
+
+def _lowest(floor: int, first_token: int | None) -> int:
+    return floor if first_token is None else min(floor, first_token)

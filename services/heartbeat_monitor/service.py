@@ -81,8 +81,7 @@ class HeartbeatMonitor(Service):
                 until_next = await self.round()
             except DATABASE_ERRORS as error:
                 log.warning("round_failed", error=str(error) or type(error).__name__)
-                self._reachable_since = time.monotonic()
-                self.ledger.look_at_everything()
+                self._was_away()
                 until_next = DATABASE_PAUSE_SECONDS
             took = time.monotonic() - begun
             await self._rest(until_next)
@@ -175,11 +174,15 @@ class HeartbeatMonitor(Service):
         self._news.set()
 
     async def _on_connect(self) -> None:
-        if self._listened:  # a reconnection: the database, or the way to it, was away
-            self._reachable_since = time.monotonic()
-            self.ledger.look_at_everything()
+        if self._listened:
+            self._was_away()
         self._listened = True
         self._on_news("")
+
+    def _was_away(self) -> None:
+        """The database, or the way to it."""
+        self._reachable_since = time.monotonic()
+        self.ledger.look_at_everything()
 
     async def _rest(self, pause_seconds: float) -> None:
         """Until news, the end, or `pause_seconds`."""

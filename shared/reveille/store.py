@@ -7,9 +7,8 @@ that arrive while one turn is in flight travel together in the next.
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -120,9 +119,8 @@ class Store:
         self._backoff_base_seconds = backoff_base_seconds
         self._backoff_max_seconds = backoff_max_seconds
         self._lock_grace_seconds = lock_grace_seconds
-        self.claim_failed_at = float(
-            "-inf"
-        )  # monotonic: it may have claimed without our hearing of it
+        # Monotonic: it may have claimed without our hearing of it.
+        self.claim_failed_at = float("-inf")
 
     # Claim and settle
 
@@ -158,35 +156,26 @@ class Store:
         server is found not to hold them: `claim_failed_at` lets the heartbeat look.
         """
 
+        with_results = any(isinstance(e.outcome, Done) and e.outcome.results for e in ends)
+
         async def attempt() -> Turn:
             try:
-                return await self._once(registration, task_types, limit, ends, floors, elsewhere)
+                async with (
+                    self.pool.acquire() as connection,
+                    connection.transaction() if with_results else nullcontext(),
+                ):
+                    turn = await self._turn(
+                        connection, registration, task_types, limit, ends, floors, elsewhere
+                    )
+                    if with_results:
+                        await self._write_results(connection, ends, turn.settled)
+                    return turn
             except BaseException:
                 if limit > 0:
                     self.claim_failed_at = time.monotonic()
                 raise
 
         return await retrying(attempt, unless=asyncpg.LockNotAvailableError)
-
-    async def _once(
-        self,
-        registration: Registration | None,
-        task_types: Sequence[str],
-        limit: int,
-        ends: Sequence[End],
-        floors: Mapping[tuple[str, int], int],
-        elsewhere: Sequence[int],
-    ) -> Turn:
-        async with self.pool.acquire() as connection:
-            turn = partial(
-                self._turn, connection, registration, task_types, limit, ends, floors, elsewhere
-            )
-            if not any(isinstance(e.outcome, Done) and e.outcome.results for e in ends):
-                return await turn()
-            async with connection.transaction():
-                done = await turn()
-                await self._write_results(connection, ends, done.settled)
-                return done
 
     async def _turn(
         self,

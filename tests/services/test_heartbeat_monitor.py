@@ -109,6 +109,14 @@ async def claim(database: Database, task_id: int, server_id: str = "w-1") -> Non
     )
 
 
+async def held_task(database: Database) -> int:
+    """By a server that was heard of just now."""
+    await add_server(database)
+    task_id = await add_task(database)
+    await claim(database, task_id)
+    return task_id
+
+
 async def status_of(database: Database, task_id: int) -> str:
     status: str = await database.fetchval(
         "SELECT status FROM processing_queue WHERE id = $1", task_id
@@ -128,9 +136,7 @@ async def test_silent_server_is_lost_and_its_task_goes_back(
     database: Database, monitor: Watched
 ) -> None:
     """A dead server's work is done by another."""
-    await add_server(database)
-    task_id = await add_task(database)
-    await claim(database, task_id)
+    task_id = await held_task(database)
     await fall_silent(database)
 
     await monitor.round()
@@ -211,9 +217,7 @@ async def test_task_of_a_worker_that_is_killed_goes_back_within_five_seconds(
 
 async def test_task_held_beyond_its_lock_goes_back(database: Database, monitor: Watched) -> None:
     """Even a server that lives may not keep a task for ever."""
-    await add_server(database)
-    task_id = await add_task(database)
-    await claim(database, task_id)
+    task_id = await held_task(database)
     await database.execute(
         "UPDATE processing_queue SET lock_expires_at = reveille_now() - interval '1 s'"
     )
@@ -226,9 +230,7 @@ async def test_floor_of_looks_is_forgotten_with_the_connection(
     database: Database, monitor: Watched
 ) -> None:
     """A database that crashed or failed over draws lease tokens anew, lower than what was seen before."""
-    await add_server(database)
-    task_id = await add_task(database)
-    await claim(database, task_id)
+    task_id = await held_task(database)
     await database.execute("UPDATE processing_queue SET lock_expires_at = reveille_now()")
     above = await database.fetchval("SELECT lease_token + 1 FROM processing_queue")
     await monitor._on_connect()
@@ -331,9 +333,7 @@ async def test_two_monitors_at_once_give_a_task_back_once(
     other = monitor_of(database)
     other.pool = database.pool
     await other.setup()
-    await add_server(database)
-    task_id = await add_task(database)
-    await claim(database, task_id)
+    await held_task(database)
     await fall_silent(database)
     await asyncio.gather(monitor.round(), other.round())
     await monitor.round()

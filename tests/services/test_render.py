@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from autoscaler.providers.launch import identity_of
 from reveille import semconv, testing_pdfs
 from reveille.errors import TaskRejected, TaskRetry
 from reveille.render.document import Document
@@ -61,15 +62,7 @@ def eventually(predicate: Callable[[], bool], seconds_max: float = 10) -> bool:
 
 def is_gone(pid: int) -> bool:
     """True when no process has this id, or only its corpse is left."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):  # gone since, or a system without /proc
-        return False
-    return stat.rpartition(")")[2].split()[0] == "Z"
+    return identity_of(pid) is None
 
 
 def requests_of(document: Document, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:

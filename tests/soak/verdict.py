@@ -36,10 +36,7 @@ def thirds(samples: Sequence[Sample]) -> tuple[Sequence[Sample], Sequence[Sample
 
 
 def filled(kept: Kept) -> Sequence[Sample]:
-    """After a third of the run. Until then the C library's heap takes up some 8 MiB a worker: asyncio
-    reads into 256 KiB at a time, and what it keeps of them parts the heap. Measured over five minutes:
-    in use 17.2 → 17.3 MiB, free between 2.6 → 7.4; Python's own blocks 33.5 → 33.6 MB.
-    """
+    """After a third of the run: until then the C library's heap takes up its free room (page.py)."""
     return kept.samples[len(kept.samples) // 3 :]
 
 
